@@ -1,0 +1,149 @@
+//! Descriptors whose meaning is ours: namespaces, and control files that guests write.
+//!
+//! A guest holds an ordinary descriptor of some object of ours, recognised by its inode number, so
+//! dup(2), fork(2) and SCM_RIGHTS need no bookkeeping. The entry goes when the last copy, anywhere,
+//! is closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use nsproxy::AnyNamespace;
+use parking_lot::RwLock;
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+use crate::procfs::{ControlFile, Proc, read_file};
+use crate::vfs;
+
+/// What a guest's descriptor stands for.
+#[derive(Debug)]
+pub(crate) enum Thing {
+    /// A namespace.
+    Namespace(AnyNamespace),
+    /// A pidfd, with the number of its process or thread.
+    Process(i32),
+    /// Something the kernel knows better.
+    Other,
+}
+
+/// What we gave a guest under some inode number.
+#[derive(Clone, Debug)]
+pub(crate) enum Given {
+    /// A namespace.
+    Namespace(AnyNamespace),
+    /// A namespace, opened with O_PATH: it can be looked at but not used.
+    Path(AnyNamespace),
+    /// A control file open for writing.
+    Control(Arc<ControlFile>),
+}
+
+/// The descriptors that are out.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors {
+    tables: RwLock<Tables>,
+    count: AtomicUsize,
+    next: AtomicU64,
+    /// The initial namespaces, by the inode numbers of the host's own.
+    initial: Vec<AnyNamespace>,
+    namespace_device: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    by_inode: HashMap<u64, (u64, Given)>,
+    inodes: HashMap<u64, u64>,
+}
+
+impl Descriptors {
+    /// Nothing given yet; `initial` are the namespaces that the host's own files stand for.
+    pub(crate) fn new(proc: &Proc, initial: Vec<AnyNamespace>) -> Descriptors {
+        Descriptors { initial, namespace_device: proc.namespace_device(), ..Descriptors::default() }
+    }
+
+    /// A fresh token for an object that is about to be given.
+    pub(crate) fn token(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Remembers what the object with this inode number stands for.
+    pub(crate) fn give(&self, token: u64, inode: u64, what: Given) {
+        let mut tables = self.tables.write();
+        tables.inodes.insert(token, inode);
+        tables.by_inode.insert(inode, (token, what));
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Forgets an object: its last descriptor is closed.
+    pub(crate) fn closed(&self, token: u64) {
+        let gone = {
+            let mut tables = self.tables.write();
+            let inode = tables.inodes.remove(&token);
+            inode.and_then(|inode| match tables.by_inode.get(&inode) {
+                // The number may have been given again already.
+                Some((current, _)) if *current == token => tables.by_inode.remove(&inode),
+                _ => None,
+            })
+        };
+        if gone.is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+        // `gone` may hold the last reference of a namespace: it dies here, outside the lock.
+    }
+
+    /// Number of objects that are out.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// What the object with these attributes stands for, if it is one of ours.
+    pub(crate) fn given(&self, stat: &Stat) -> Option<Given> {
+        if self.len() == 0 {
+            return None;
+        }
+        Some(self.tables.read().by_inode.get(&stat.st_ino)?.1.clone())
+    }
+
+    /// The control file with this token.
+    pub(crate) fn control(&self, token: u64) -> Option<Arc<ControlFile>> {
+        let tables = self.tables.read();
+        match &tables.by_inode.get(tables.inodes.get(&token)?)?.1 {
+            Given::Control(file) => Some(file.clone()),
+            Given::Namespace(_) | Given::Path(_) => None,
+        }
+    }
+
+    /// Tells what descriptor `fd` of thread `tid` stands for.
+    ///
+    /// # Errors
+    /// EBADF if it is not open, or was opened with O_PATH.
+    pub(crate) fn look(&self, tid: i32, fd: i32) -> Result<Thing, Errno> {
+        let stat = vfs::stat_descriptor(tid, fd)?;
+        let info = read_file(&format!("/proc/{tid}/fdinfo/{fd}")).map_err(|_| Errno::BADF)?;
+        let info = String::from_utf8_lossy(&info);
+        let flags = info_field(&info, "flags").and_then(|text| u32::from_str_radix(text, 8).ok());
+        if flags.is_some_and(|flags| flags & libc::O_PATH as u32 != 0) {
+            return Err(Errno::BADF);
+        }
+        if let Some(pid) = info_field(&info, "Pid") {
+            // -1: the process has been reaped.
+            return Ok(Thing::Process(pid.parse().unwrap_or(-1)));
+        }
+        match self.given(&stat) {
+            Some(Given::Namespace(namespace)) => return Ok(Thing::Namespace(namespace)),
+            Some(Given::Path(_)) => return Err(Errno::BADF),
+            Some(Given::Control(_)) | None => {}
+        }
+        if stat.st_dev == self.namespace_device {
+            let same = self.initial.iter().find(|one| u64::from(one.inode()) == stat.st_ino);
+            if let Some(namespace) = same {
+                return Ok(Thing::Namespace(namespace.clone()));
+            }
+        }
+        Ok(Thing::Other)
+    }
+}
+
+fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}

@@ -1,0 +1,295 @@
+//! stat(2), lstat(2), fstat(2), newfstatat(2), statx(2): attributes, with ids as the caller sees
+//! them and namespace files as they are inside.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use nsproxy::{Kgid, Kuid, UserNs};
+use rustix::fs::{AtFlags, Stat, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use crate::abi;
+use crate::cx::{Cx, Served, Verdict};
+use crate::descriptors::Given;
+use crate::procfs::{self, Node};
+use crate::trouble::Trouble;
+use crate::vfs;
+
+/// Flags that newfstatat(2) knows.
+const FSTATAT_FLAGS: i32 = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT | libc::AT_SYMLINK_NOFOLLOW;
+
+/// Mode of a namespace file: a read-only regular file (namespaces(7)).
+const NAMESPACE_MODE: u32 = libc::S_IFREG | 0o444;
+
+/// Mode of a control file of `/proc`.
+const CONTROL_MODE: u32 = libc::S_IFREG | 0o644;
+
+/// Where the result goes, and in which form.
+enum Form {
+    Stat { to: u64 },
+    Statx { to: u64, flags: AtFlags, mask: StatxFlags },
+}
+
+/// Serves `stat(path, buf)`.
+pub(crate) fn stat(cx: &mut Cx<'_>) -> Served {
+    by_path(cx, libc::AT_FDCWD, 0, 0, Form::Stat { to: cx.arg(1) })
+}
+
+/// Serves `lstat(path, buf)`.
+pub(crate) fn lstat(cx: &mut Cx<'_>) -> Served {
+    let to = cx.arg(1);
+    by_path(cx, libc::AT_FDCWD, 0, libc::AT_SYMLINK_NOFOLLOW, Form::Stat { to })
+}
+
+/// Serves `fstat(fd, buf)`.
+pub(crate) fn fstat(cx: &mut Cx<'_>) -> Served {
+    let (fd, to) = (cx.int(0), cx.arg(1));
+    if fd < 0 {
+        return Err(Errno::BADF.into());
+    }
+    by_descriptor(cx, fd, Form::Stat { to })
+}
+
+/// Serves `newfstatat(dirfd, path, buf, flags)`.
+pub(crate) fn fstatat(cx: &mut Cx<'_>) -> Served {
+    let (dirfd, to, flags) = (cx.int(0), cx.arg(2), cx.int(3));
+    if flags & !FSTATAT_FLAGS != 0 {
+        return Ok(Verdict::Continue);
+    }
+    by_path(cx, dirfd, 1, flags, Form::Stat { to })
+}
+
+/// Serves `statx(dirfd, path, flags, mask, buf)`.
+pub(crate) fn statx(cx: &mut Cx<'_>) -> Served {
+    let (dirfd, flags, mask, to) = (cx.int(0), cx.int(2), cx.arg(3) as u32, cx.arg(4));
+    let form = Form::Statx {
+        to,
+        flags: AtFlags::from_bits_retain(flags as u32 & libc::AT_STATX_SYNC_TYPE as u32),
+        mask: StatxFlags::from_bits_retain(mask),
+    };
+    let known = FSTATAT_FLAGS | libc::AT_STATX_SYNC_TYPE;
+    if flags & !known != 0 || mask & libc::STATX__RESERVED as u32 != 0 {
+        // The kernel refuses these itself.
+        return Ok(Verdict::Continue);
+    }
+    by_path(cx, dirfd, 1, flags, form)
+}
+
+fn by_path(cx: &mut Cx<'_>, dirfd: i32, path_arg: usize, flags: i32, form: Form) -> Served {
+    let empty_allowed = flags & libc::AT_EMPTY_PATH != 0;
+    if cx.inside().is_none() && empty_allowed && cx.sup.descriptors.len() == 0 {
+        return Ok(Verdict::Continue);
+    }
+    let address = cx.arg(path_arg);
+    if address == 0 && empty_allowed {
+        // Since 6.11 a null path means the same as an empty one.
+        return by_descriptor(cx, dirfd, form);
+    }
+    let Some(path) = cx.readable_path(address)? else { return Ok(Verdict::Continue) };
+    if path.is_empty() && empty_allowed {
+        return by_descriptor(cx, dirfd, form);
+    }
+    if cx.inside().is_none() && !concerns_us(&path) {
+        return Ok(Verdict::Continue);
+    }
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let place = cx.find(dirfd, &path, follow)?;
+    let change = match &place.node {
+        Some(Node::Namespace { tid, kind, for_children }) if follow => {
+            match procfs::namespace(cx, *tid, *kind, *for_children)? {
+                Some(namespace) => Change::Namespace(namespace.inode()),
+                None => match place.barred {
+                    Some(errno) => return Err(errno.into()),
+                    None => Change::Nothing,
+                },
+            }
+        }
+        _ if place.given(cx).is_some() => return given(cx, place.given(cx), &place.stat, form),
+        Some(node) => hidden(cx, node, &place.stat).unwrap_or(Change::Nothing),
+        None => Change::Nothing,
+    };
+    if cx.inside().is_none() && matches!(change, Change::Nothing) {
+        return Ok(Verdict::Continue);
+    }
+    answer(cx, Object::Ours(place.fd.as_fd(), place.stat), change, form)
+}
+
+fn by_descriptor(cx: &mut Cx<'_>, fd: i32, form: Form) -> Served {
+    if cx.inside().is_none() && cx.sup.descriptors.len() == 0 {
+        return Ok(Verdict::Continue);
+    }
+    if fd == libc::AT_FDCWD {
+        let place = vfs::start(cx.seeker(), fd)?;
+        let stat = rustix::fs::fstat(&place)?;
+        return answer(cx, Object::Ours(place.as_fd(), stat), Change::Nothing, form);
+    }
+    let stat = vfs::stat_descriptor(cx.tid(), fd)?;
+    match cx.sup.descriptors.given(&stat) {
+        Some(what) => given(cx, Some(what), &stat, form),
+        None if cx.inside().is_some() => {
+            answer(cx, Object::Theirs(fd, stat), Change::Nothing, form)
+        }
+        None => Ok(Verdict::Continue),
+    }
+}
+
+fn given(cx: &mut Cx<'_>, what: Option<Given>, stat: &Stat, form: Form) -> Served {
+    let change = match what {
+        Some(Given::Namespace(namespace) | Given::Path(namespace)) => {
+            Change::Namespace(namespace.inode())
+        }
+        Some(Given::Control(_)) => Change::Control,
+        None => Change::Nothing,
+    };
+    answer(cx, Object::Virtual(*stat), change, form)
+}
+
+/// What the attributes are of.
+enum Object<'a> {
+    /// Something we hold.
+    Ours(std::os::fd::BorrowedFd<'a>, Stat),
+    /// A descriptor of the guest's.
+    Theirs(i32, Stat),
+    /// One of our stand-ins: nothing of it but its number is true.
+    Virtual(Stat),
+}
+
+/// How it differs from what the host says, ids apart.
+enum Change {
+    Nothing,
+    /// A file of `/proc/PID` of a process that is not dumpable, and whose it is (proc(5)).
+    Hidden(Kuid, Kgid),
+    Namespace(u32),
+    Control,
+}
+
+fn answer(cx: &mut Cx<'_>, object: Object<'_>, change: Change, form: Form) -> Served {
+    let cred = cx.cred()?;
+    let out = match form {
+        Form::Stat { .. } => {
+            let (Object::Ours(_, mut stat)
+            | Object::Theirs(_, mut stat)
+            | Object::Virtual(mut stat)) = object;
+            change.apply(&mut stat, cx.sup.proc.namespace_device());
+            seen(&mut stat, &cred.user);
+            abi::encode_stat(&stat)
+        }
+        Form::Statx { flags, mask, .. } => {
+            let mut statx = statx_of(cx.tid(), &object, flags, mask)?;
+            change.apply_statx(&mut statx, cx.sup.proc.namespace_device());
+            statx.stx_uid = shown_uid(&cred.user, statx.stx_uid);
+            statx.stx_gid = shown_gid(&cred.user, statx.stx_gid);
+            abi::statx::encode(&statx)
+        }
+    };
+    let (Form::Stat { to } | Form::Statx { to, .. }) = form;
+    cx.mem().write(to, &out)?;
+    Ok(Verdict::Return(0))
+}
+
+fn statx_of(
+    tid: i32,
+    object: &Object<'_>,
+    flags: AtFlags,
+    mask: StatxFlags,
+) -> Result<Statx, Errno> {
+    match object {
+        Object::Ours(fd, _) => rustix::fs::statx(fd, c"", flags | AtFlags::EMPTY_PATH, mask),
+        Object::Theirs(fd, _) => {
+            rustix::fs::statx(rustix::fs::CWD, format!("/proc/{tid}/fd/{fd}"), flags, mask)
+        }
+        // The shape of an answer, from a file that always exists.
+        Object::Virtual(_) => rustix::fs::statx(rustix::fs::CWD, c"/proc/self/ns/uts", flags, mask),
+    }
+}
+
+impl Change {
+    fn apply(&self, stat: &mut Stat, namespace_device: u64) {
+        match self {
+            Change::Nothing => return,
+            Change::Hidden(uid, gid) => {
+                (stat.st_uid, stat.st_gid) = (uid.0, gid.0);
+                return;
+            }
+            Change::Namespace(inode) => {
+                stat.st_dev = namespace_device;
+                stat.st_ino = u64::from(*inode);
+                stat.st_mode = NAMESPACE_MODE;
+            }
+            Change::Control => stat.st_mode = CONTROL_MODE,
+        }
+        (stat.st_uid, stat.st_gid) = (0, 0);
+        (stat.st_nlink, stat.st_size, stat.st_blocks, stat.st_rdev) = (1, 0, 0, 0);
+    }
+
+    fn apply_statx(&self, statx: &mut Statx, namespace_device: u64) {
+        match self {
+            Change::Nothing => return,
+            Change::Hidden(uid, gid) => {
+                (statx.stx_uid, statx.stx_gid) = (uid.0, gid.0);
+                return;
+            }
+            Change::Namespace(inode) => {
+                statx.stx_dev_major = libc::major(namespace_device);
+                statx.stx_dev_minor = libc::minor(namespace_device);
+                statx.stx_ino = u64::from(*inode);
+                statx.stx_mode = NAMESPACE_MODE as u16;
+            }
+            Change::Control => statx.stx_mode = CONTROL_MODE as u16,
+        }
+        (statx.stx_uid, statx.stx_gid) = (0, 0);
+        (statx.stx_nlink, statx.stx_size, statx.stx_blocks) = (1, 0, 0);
+    }
+}
+
+/// A file of `/proc/PID` belongs to a root if the process asked not to be looked into. The
+/// directories that anybody may list stay the process's.
+fn hidden(cx: &Cx<'_>, node: &Node, stat: &Stat) -> Option<Change> {
+    let guest = cx.sup.find_subject(node.thread()?)?;
+    let open_directory = libc::S_IFDIR | 0o555;
+    if stat.st_mode == open_directory || guest.task.dumpable() {
+        return None;
+    }
+    let (uid, gid) = nsproxy::proc_owner(&guest.task);
+    Some(Change::Hidden(uid, gid))
+}
+
+fn seen(stat: &mut Stat, user: &UserNs) {
+    stat.st_uid = shown_uid(user, stat.st_uid);
+    stat.st_gid = shown_gid(user, stat.st_gid);
+}
+
+fn shown_uid(user: &UserNs, uid: u32) -> u32 {
+    user.uid_in(nsproxy::Kuid(uid))
+}
+
+fn shown_gid(user: &UserNs, gid: u32) -> u32 {
+    user.gid_in(nsproxy::Kgid(gid))
+}
+
+/// Tells whether a task in the initial namespaces could reach something of ours by this path.
+pub(crate) fn concerns_us(path: &CStr) -> bool {
+    let path = path.to_bytes();
+    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    procfs::is_interesting(last)
+}
+
+impl vfs::Place {
+    /// What the place stands for, if it is the object behind a descriptor of ours
+    /// (`/proc/self/fd/N`, `/dev/fd/N`).
+    pub(crate) fn given(&self, cx: &Cx<'_>) -> Option<Given> {
+        cx.sup.descriptors.given(&self.stat)
+    }
+}
+
+impl Cx<'_> {
+    /// The path at `address`, or `None` if the host does not let us read this program's memory, so
+    /// that nothing better than the kernel's own answer can be had.
+    pub(crate) fn readable_path(&self, address: u64) -> Result<Option<std::ffi::CString>, Trouble> {
+        match self.try_path(address) {
+            Ok(path) => Ok(Some(path?)),
+            Err(anyns_trap::MemError::Denied) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One held call and the ways to end it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::memory::{MemError, Memory};
+use crate::notify::{Port, Told};
+use crate::stop::{Keeper, Shared, Slot, gift};
+use crate::trace::{Execed, Failed, Forked, Held, Ran, Standing};
+use crate::{Tid, arch, sys};
+
+/// Proof that a call was answered. Only ending a [`Call`] makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Answered {
+    reached: bool,
+}
+
+impl Answered {
+    pub(crate) fn new(reached: bool) -> Answered {
+        Answered { reached }
+    }
+
+    /// Whether the answer reached the caller; false when it died meanwhile.
+    pub fn reached(&self) -> bool {
+        self.reached
+    }
+}
+
+/// A system call that a guest thread waits in. Dropped unanswered, it says ENOSYS.
+pub struct Call {
+    told: Told,
+    /// None once it has been answered.
+    door: Option<Door>,
+}
+
+/// How the caller waits.
+enum Door {
+    /// In its call, for the answer to a notification.
+    Told(Arc<Port>),
+    /// Before its call, stopped by its tracer.
+    Stands(Box<Standing>),
+}
+
+impl Call {
+    pub(crate) fn told(port: Arc<Port>, told: Told) -> Call {
+        Call { told, door: Some(Door::Told(port)) }
+    }
+
+    pub(crate) fn stopped(told: Told, at: Standing) -> Call {
+        Call { told, door: Some(Door::Stands(Box::new(at))) }
+    }
+
+    /// Whether the caller stands before its call, and does not wait in it.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self.door, Some(Door::Stands(_)))
+    }
+
+    /// What was received.
+    pub(crate) fn as_told(&self) -> Told {
+        self.told
+    }
+
+    /// Who has seized the caller that stands before this call.
+    pub(crate) fn keeper(&self) -> Option<&Arc<Keeper>> {
+        match &self.door {
+            Some(Door::Stands(at)) => Some(at.keeper()),
+            _ => None,
+        }
+    }
+
+    /// What is known of the caller that stands before this call.
+    pub(crate) fn slot(&self) -> Option<Arc<Slot>> {
+        match &self.door {
+            Some(Door::Stands(at)) => Some(at.shared_slot()),
+            _ => None,
+        }
+    }
+
+    /// What the caller that stands before this call has set for SIGSYS.
+    pub(crate) fn handlers(&self) -> Option<Shared> {
+        match &self.door {
+            Some(Door::Stands(at)) => Some(at.slot().handlers()),
+            _ => None,
+        }
+    }
+
+    /// The signals that the caller that stands before this call blocks.
+    pub(crate) fn signal_mask(&self) -> u64 {
+        match &self.door {
+            Some(Door::Stands(at)) => at.mask(),
+            _ => 0,
+        }
+    }
+
+    /// Where it was told.
+    pub(crate) fn port(&self) -> Option<&Arc<Port>> {
+        match &self.door {
+            Some(Door::Told(port)) => Some(port),
+            _ => None,
+        }
+    }
+
+    /// Takes the duty to answer a told call.
+    pub(crate) fn take_told(mut self) -> (Arc<Port>, Told) {
+        match self.door.take() {
+            Some(Door::Told(port)) => (port, self.told),
+            _ => unreachable!("asked of told calls only"),
+        }
+    }
+
+    /// Takes the duty to answer a call before which the caller stands.
+    pub(crate) fn take_standing(mut self) -> Result<(Standing, Told), Call> {
+        match self.door.take() {
+            Some(Door::Stands(at)) => Ok((*at, self.told)),
+            door => {
+                self.door = door;
+                Err(self)
+            }
+        }
+    }
+
+    /// The calling thread.
+    pub fn tid(&self) -> Tid {
+        self.told.tid
+    }
+
+    /// The call's number.
+    pub fn nr(&self) -> i64 {
+        self.told.nr
+    }
+
+    /// All six arguments.
+    pub fn args(&self) -> [u64; 6] {
+        self.told.args
+    }
+
+    /// One argument, counted from 0.
+    pub fn arg(&self, i: usize) -> u64 {
+        self.told.args[i]
+    }
+
+    /// The address behind the call instruction.
+    pub fn ip(&self) -> u64 {
+        self.told.ip
+    }
+
+    /// The caller's memory.
+    pub fn mem(&self) -> Memory<'_> {
+        match &self.door {
+            Some(Door::Told(port)) => Memory::of_caller(self.told.tid, port, self.told.id),
+            Some(Door::Stands(at)) => Memory::of_standing(self.told.tid, at.slot()),
+            None => Memory::of_stopped(self.told.tid),
+        }
+    }
+
+    /// Whether the caller still waits. What was learned about the thread by its number before
+    /// this said true was about the caller.
+    pub fn is_alive(&self) -> bool {
+        match &self.door {
+            Some(Door::Told(port)) => port.is_waiting(self.told.id),
+            Some(Door::Stands(at)) => at.is_alive(),
+            None => false,
+        }
+    }
+
+    /// Ends the call with a result.
+    pub fn ret(mut self, value: i64) -> Answered {
+        self.end(value)
+    }
+
+    /// Ends the call with a (positive) error number.
+    pub fn errno(mut self, errno: i32) -> Answered {
+        self.end(-i64::from(errno))
+    }
+
+    /// Ends it with a result, or a negative error number.
+    fn end(&mut self, result: i64) -> Answered {
+        let reached = match self.door.take() {
+            None => false,
+            Some(Door::Told(port)) => match i32::try_from(-result) {
+                Ok(errno) if errno > 0 => port.errno(self.told.id, errno),
+                _ => port.ret(self.told.id, result),
+            },
+            Some(Door::Stands(at)) => {
+                let reached = at.is_alive();
+                at.answer(result);
+                reached
+            }
+        };
+        Answered::new(reached)
+    }
+
+    /// Lets the kernel serve the call. It reads memory arguments anew: never for what was checked
+    /// through a pointer. What an outer filter denies it denies now.
+    pub fn resume(mut self) -> Answered {
+        let reached = match self.door.take() {
+            None => false,
+            Some(Door::Told(port)) => port.resume(self.told.id),
+            Some(Door::Stands(at)) => {
+                let reached = at.is_alive();
+                at.pass();
+                reached
+            }
+        };
+        Answered::new(reached)
+    }
+
+    /// Gives the caller a copy of `fd` under its lowest free number and ends the call with that
+    /// number, in one step. When the kernel refuses (`EMFILE`, ...), the call ends with that
+    /// errno; `ENOENT` means that the caller is gone.
+    pub fn install_fd(mut self, fd: BorrowedFd<'_>, cloexec: bool) -> (Result<i32, i32>, Answered) {
+        let port = match &self.door {
+            Some(Door::Told(port)) => port,
+            _ => return gift::install(self, fd, cloexec),
+        };
+        match sys::notif_addfd(port.fd(), self.told.id, fd, None, cloexec, true) {
+            Ok(number) => {
+                self.door = None;
+                (Ok(number), Answered::new(true))
+            }
+            Err(e) => {
+                let errno = e.raw_os_error().unwrap_or(libc::EIO);
+                (Err(errno), self.errno(errno))
+            }
+        }
+    }
+
+    /// Gives the caller a copy of `fd` without ending the call, under its lowest free number or at
+    /// `at` (as `dup3` would). Errors are the kernel's; `ENOENT` means that the caller is gone.
+    pub fn add_fd(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        at: Option<i32>,
+        cloexec: bool,
+    ) -> io::Result<i32> {
+        match self.door.take() {
+            None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+            Some(Door::Told(port)) => {
+                let added = sys::notif_addfd(port.fd(), self.told.id, fd, at, cloexec, false);
+                self.door = Some(Door::Told(port));
+                added
+            }
+            Some(Door::Stands(standing)) => {
+                let (added, standing) = gift::add(*standing, self.told, fd, at, cloexec);
+                self.door = standing.map(|standing| Door::Stands(Box::new(standing)));
+                added
+            }
+        }
+    }
+
+    /// Puts `bytes` below the caller's stack pointer and its red zone, where nothing of the
+    /// guest's lives, and gives the address: for pointer arguments of an edited call.
+    pub fn scratch(&self, bytes: &[u8]) -> Result<u64, MemError> {
+        let stack = match &self.door {
+            Some(Door::Stands(at)) => at.stack().ok_or(MemError::Gone)?,
+            _ => self.stack_by_number()?,
+        };
+        let room = arch::RED_ZONE + bytes.len() as u64;
+        let addr = stack.checked_sub(room).ok_or(MemError::Fault)? & !15;
+        self.mem().write(addr, bytes)?;
+        Ok(addr)
+    }
+
+    fn stack_by_number(&self) -> Result<u64, MemError> {
+        let line = std::fs::read_to_string(format!("/proc/{}/syscall", self.told.tid));
+        let line = line.map_err(|e| match e.raw_os_error() {
+            Some(libc::EPERM) | Some(libc::EACCES) => MemError::Denied,
+            _ => MemError::Gone,
+        })?;
+        line.split_whitespace()
+            .nth(7)
+            .and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok())
+            .ok_or(MemError::Gone)
+    }
+
+    /// Lets a fork, vfork, clone or clone3 happen, with other arguments if `edit` says so, and
+    /// keeps parent and child stopped until [`Forked::release`].
+    pub fn let_fork(self, edit: Option<[u64; 6]>) -> Result<Forked, Failed> {
+        crate::trace::let_fork(self, edit)
+    }
+
+    /// Lets an execve or execveat happen and keeps the caller stopped in the new program until
+    /// [`Execed::release`].
+    pub fn let_exec(self) -> Result<Execed, Failed> {
+        crate::trace::let_exec(self)
+    }
+
+    /// Lets the call run with other arguments and keeps the caller stopped at its end, with the
+    /// argument registers as they were, until [`Ran::release`]. Not for fork and exec.
+    pub fn let_run(self, args: [u64; 6]) -> Result<Ran, Failed> {
+        crate::trace::let_run(self, args)
+    }
+
+    /// Stops the caller before its call, so that it can be made to perform others first.
+    pub fn stop(self) -> Result<Held, Failed> {
+        crate::trace::stop(self)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.door.is_some() {
+            let _ = self.end(-i64::from(libc::ENOSYS));
+        }
+    }
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Call({}, nr {}, {:x?})", self.told.tid, self.told.nr, self.told.args)
+    }
+}

@@ -1,0 +1,312 @@
+//! The engine, and the pool of threads that receive told calls, have them served and answer.
+//!
+//! A few threads wait for calls. Whoever receives one serves it to the end, so that the usual call
+//! costs no hand-over. Before serving, a thread that was the last one waiting sends a spare thread
+//! to wait in its place (or starts one): a call that blocks never keeps others from being received.
+//! Few wait at a time because the kernel wakes *all* that wait for each call.
+//!
+//! Locks: `Pool::spares` is a leaf.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::call::{Answered, Call};
+use crate::chain::Tree;
+use crate::held::Route;
+use crate::notify::{Port, Received, Told};
+use crate::stop::Stops;
+use crate::{BackEnd, Plan, Tid, sys, trace, wake};
+
+/// What the embedder does with calls.
+pub trait Serve: Send + Sync + 'static {
+    /// Serves one call. Called from many threads at once; may block (another thread then
+    /// receives), and a panic answers ENOSYS.
+    ///
+    /// It must not start child processes on the calling thread: the thread's waits for tracees
+    /// might take their exits.
+    fn serve(&self, call: Call) -> Answered;
+
+    /// A worker's wait took the exit of `tid` with this wait status (as `waitpid` gives it). The
+    /// kernel then tells nobody else, should `tid` be a child of this process: whoever waits for
+    /// that child must hear of it here.
+    fn reaped(&self, tid: Tid, status: i32) {
+        let _ = (tid, status);
+    }
+
+    /// Serving a call panicked; the caller got ENOSYS (if it had no answer yet).
+    fn panicked(&self, tid: Tid, nr: i64, message: &str) {
+        eprintln!("anyns: serving call {nr} of {tid} panicked: {message}");
+    }
+}
+
+/// No more threads than this are started; further calls wait for one to become free.
+const MAX_THREADS: usize = 1024;
+/// How long a spare thread waits for work before it ends.
+const SPARE_LIFE: Duration = Duration::from_secs(10);
+
+/// Receives and answers calls until the last guest is gone.
+///
+/// Dropping it leaves the threads at work; they end with the last guest.
+pub struct Engine {
+    /// Receives what is told.
+    pool: Option<Arc<Pool>>,
+    /// Serves what is stopped.
+    stops: Option<Stops>,
+}
+
+struct Pool {
+    port: Arc<Port>,
+    server: Arc<dyn Serve>,
+    /// How many threads shall wait for calls at a time.
+    wanted: isize,
+    /// How many do.
+    waiting: AtomicIsize,
+    /// All threads of the pool.
+    threads: AtomicUsize,
+    ended: AtomicBool,
+    spares: Mutex<Spares>,
+    /// Told when a spare is called, and at the end.
+    called: Condvar,
+    /// Told when a thread ends.
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct Spares {
+    idle: usize,
+    calls: usize,
+    /// The numbers of all threads, to wake them at the end.
+    tids: Vec<i32>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// A sensible number of threads that wait for calls.
+    pub fn default_workers() -> usize {
+        2
+    }
+
+    /// Starts serving what the guests of `tree` call, in the ways that `plan` says (the filter must
+    /// be of the same plan); `workers` threads wait for told calls (0: the default), more are
+    /// started while all of them are busy.
+    ///
+    /// SIGCHLD no longer reports *stops* of children to this process from now on (SA_NOCLDSTOP):
+    /// every traced fork would raise one.
+    ///
+    /// # Errors
+    /// When the plan needs tracing and the first guest cannot be traced, or a thread cannot be
+    /// started.
+    pub fn start<S: Serve>(
+        plan: &Plan,
+        tree: Tree,
+        server: Arc<S>,
+        workers: usize,
+    ) -> io::Result<Engine> {
+        sys::no_sigchld_for_stops();
+        // Everybody is traced before the first call is told.
+        let stops = match plan.back_end() {
+            BackEnd::Notify => None,
+            BackEnd::Stop => Some(Stops::start(plan, tree.first, server.clone())?),
+        };
+        let pool = tree.listener.map(|listener| Pool::start(listener, server, workers));
+        let pool = pool.transpose()?;
+        Ok(Engine { pool, stops })
+    }
+
+    /// Waits until no task with the filter is left and every thread has ended.
+    pub fn join(self) {
+        if let Some(pool) = self.pool {
+            pool.port.wait_hangup();
+            pool.end();
+        }
+        if let Some(stops) = self.stops {
+            stops.join();
+        }
+    }
+
+    /// Ends serving though guests are left: their held and later calls fail with ENOSYS, or, where
+    /// some calls are stopped, they are killed. Waits for calls that are being served.
+    pub fn stop(self) {
+        if let Some(pool) = self.pool {
+            pool.end();
+        }
+        if let Some(stops) = self.stops {
+            stops.stop();
+        }
+    }
+
+    /// From now on lets no guest go that is or comes to be stopped; deaths are still noticed. For
+    /// a supervisor that is about to end.
+    pub fn freeze(&self) {
+        if let Some(stops) = &self.stops {
+            stops.keeper.freeze();
+        }
+    }
+
+    /// How many threads the engine has at the moment.
+    pub fn threads(&self) -> usize {
+        let told = self.pool.as_ref().map_or(0, |pool| pool.threads.load(Ordering::Relaxed));
+        told + self.stops.as_ref().map_or(0, Stops::threads)
+    }
+}
+
+impl Pool {
+    fn start(listener: OwnedFd, server: Arc<dyn Serve>, workers: usize) -> io::Result<Arc<Pool>> {
+        let reaper = Arc::clone(&server);
+        let port = Port::new(listener, Box::new(move |tid, status| reaper.reaped(tid, status)));
+        let count = if workers == 0 { Engine::default_workers() } else { workers };
+        let pool = Arc::new(Pool {
+            port: Arc::new(port),
+            server,
+            wanted: count as isize,
+            waiting: AtomicIsize::new(count as isize),
+            threads: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            spares: Mutex::default(),
+            called: Condvar::new(),
+            left: Condvar::new(),
+        });
+        let started = (0..count).filter(|_| pool.add_thread()).count();
+        if started == 0 {
+            return Err(rustix::io::Errno::AGAIN.into());
+        }
+        // Those that are missing are started when they are needed, if they can be then.
+        pool.waiting.fetch_sub((count - started) as isize, Ordering::Relaxed);
+        Ok(pool)
+    }
+
+    /// Starts a thread that waits for calls; false when there are too many.
+    fn add_thread(self: &Arc<Self>) -> bool {
+        if self.threads.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let pool = Arc::clone(self);
+        let started = thread::Builder::new().name("anyns-worker".into()).spawn(move || {
+            // A worker runs none of the embedder's signal handlers.
+            let _ = sys::block_all();
+            wake::prepare();
+            pool.spares.lock().tids.push(sys::own_tid());
+            pool.work();
+            let mut spares = pool.spares.lock();
+            let own = sys::own_tid();
+            spares.tids.retain(|tid| *tid != own);
+            pool.threads.fetch_sub(1, Ordering::Relaxed);
+            pool.left.notify_all();
+        });
+        let Ok(handle) = started else {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        };
+        let mut spares = self.spares.lock();
+        spares.handles.retain(|handle| !handle.is_finished());
+        spares.handles.push(handle);
+        true
+    }
+
+    /// Sends another thread to wait for calls.
+    fn relieve(self: &Arc<Self>) {
+        {
+            let mut spares = self.spares.lock();
+            if spares.idle > spares.calls {
+                spares.calls += 1;
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                self.called.notify_one();
+                return;
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if !self.add_thread() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits to be called; false when it is time to end.
+    fn rest(&self) -> bool {
+        let mut spares = self.spares.lock();
+        spares.idle += 1;
+        while spares.calls == 0 && !self.ended.load(Ordering::Relaxed) {
+            if self.called.wait_for(&mut spares, SPARE_LIFE).timed_out() {
+                break;
+            }
+        }
+        spares.idle -= 1;
+        let called = spares.calls > 0;
+        spares.calls -= usize::from(called);
+        called
+    }
+
+    /// The life of one thread. It is counted as waiting when it begins.
+    fn work(self: &Arc<Self>) {
+        while !self.ended.load(Ordering::Relaxed) {
+            match self.port.receive() {
+                Received::Call(told) => {
+                    if self.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+                        self.relieve();
+                    }
+                    self.deal_with(told);
+                    if !self.wait_again() && !self.rest() {
+                        return;
+                    }
+                }
+                Received::Nothing => {}
+                Received::End => break,
+            }
+            trace::tend_leftovers(&self.port);
+        }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts the calling thread as waiting again, unless enough are.
+    fn wait_again(&self) -> bool {
+        let free = |n: isize| (n < self.wanted).then_some(n + 1);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
+    }
+
+    fn deal_with(&self, told: Told) {
+        match self.port.held.route(&told) {
+            Route::Serve => serve(&*self.server, Call::told(Arc::clone(&self.port), told)),
+            Route::LetThrough => {
+                self.port.resume(told.id);
+            }
+            Route::Passed => {}
+        }
+    }
+
+    /// Makes all threads end and waits for them.
+    fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let mut spares = self.spares.lock();
+        while self.threads.load(Ordering::Relaxed) > 0 {
+            self.called.notify_all();
+            // Again and again: a thread may have been on its way into the wait.
+            spares.tids.iter().for_each(|tid| wake::interrupt(*tid));
+            self.left.wait_for(&mut spares, Duration::from_millis(5));
+        }
+        let handles = std::mem::take(&mut spares.handles);
+        drop(spares);
+        // They have nothing more to do, but still hold the server.
+        handles.into_iter().for_each(|handle| drop(handle.join()));
+    }
+}
+
+/// Has a call served; a panic is told and answers ENOSYS.
+pub(crate) fn serve(server: &dyn Serve, call: Call) {
+    let (tid, nr) = (call.tid(), call.nr());
+    let served = catch_unwind(AssertUnwindSafe(|| server.serve(call)));
+    if let Err(payload) = served {
+        let message = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        server.panicked(tid, nr, message);
+    }
+}

@@ -1,0 +1,341 @@
+//! The thread that hears of writers and of last closes.
+//!
+//! All signals go to this very thread (F_OWNER_TID), which alone blocks and reads them: no other
+//! thread of the process need know.
+//!
+//! Locks: `Table` is a leaf; the judge is called without it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::writer::{self, Look, Outcome};
+use super::{Judge, pipe};
+use crate::notify::Port;
+use crate::{Tid, sys};
+
+/// How long a signalled writer is looked for; it may be killed or interrupted meanwhile.
+const SEARCH: Duration = Duration::from_millis(50);
+/// How often, after the first few looks.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Looks that follow each other at once: the writer is just about to sleep.
+const EAGER_LOOKS: u32 = 3;
+
+/// Some calls that write (sendfile, splice) sleep without telling, and old kernels tell of none.
+/// So while there is a file, its likely writer is looked at now and then: soon at first, then
+/// more and more rarely.
+const DOZE_FROM: Duration = Duration::from_millis(2);
+const DOZE_UP_TO: Duration = Duration::from_millis(256);
+
+#[derive(Default)]
+struct Table {
+    /// By our end's descriptor number, which is what signals carry.
+    entries: HashMap<RawFd, Entry>,
+    /// The watching thread waits without limit, because there was no file.
+    fast_asleep: bool,
+}
+
+/// One object that a guest has.
+struct Entry {
+    token: u64,
+    /// Our end, shared with a look that may be going on.
+    ours: Arc<OwnedFd>,
+    /// None for a mere identity.
+    file: Option<Control>,
+}
+
+#[derive(Clone, Copy)]
+struct Control {
+    ino: u64,
+    /// Who opened it, or wrote last.
+    likely: Tid,
+    offset: u64,
+}
+
+/// What the watching thread shares with those who make objects.
+pub(super) struct Watch {
+    epoll: OwnedFd,
+    /// Told to end.
+    bell: OwnedFd,
+    signals: File,
+    tid: i32,
+    table: Mutex<Table>,
+    /// Whether writers must be looked for because the kernel does not tell of them.
+    polled: bool,
+    judge: Arc<dyn Judge>,
+    port: Arc<Port>,
+}
+
+/// A file of which a signal has come.
+struct Search {
+    fd: RawFd,
+    until: Instant,
+    /// How many writers were announced and not yet answered.
+    writers: u32,
+    looks: u32,
+}
+
+/// The signal that carries the descriptor's number.
+pub(super) fn signal() -> i32 {
+    libc::SIGRTMAX() - 2
+}
+
+impl Watch {
+    /// To be called on the watching thread.
+    pub(super) fn new(judge: Arc<dyn Judge>, polled: bool) -> io::Result<Watch> {
+        sys::block_all()?;
+        let signals = sys::signalfd(&[signal(), libc::SIGIO])?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        for fd in [&signals, &bell] {
+            epoll::add(&epoll, fd, EventData::new_u64(fd.as_raw_fd() as u64), EventFlags::IN)?;
+        }
+        let reaper = Arc::clone(&judge);
+        // No call is ever told here, but traces need somewhere to report exits to.
+        let deaf = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let port = Port::new(deaf, Box::new(move |tid, status| reaper.reaped(tid, status)));
+        Ok(Watch {
+            epoll,
+            bell,
+            signals: File::from(signals),
+            tid: sys::own_tid(),
+            table: Mutex::default(),
+            polled,
+            judge,
+            port: Arc::new(port),
+        })
+    }
+
+    pub(super) fn file(&self, token: u64, opener: Tid) -> io::Result<(OwnedFd, u64)> {
+        let full = pipe::Full::new(self.tid, signal())?;
+        let file = Control { ino: full.ino, likely: opener, offset: 0 };
+        self.enter(token, full.read, Some(file))?;
+        Ok((full.guest, full.ino))
+    }
+
+    pub(super) fn identity(&self, token: u64) -> io::Result<(OwnedFd, u64)> {
+        let (ours, guest, ino) = pipe::empty()?;
+        self.enter(token, ours, None)?;
+        Ok((guest, ino))
+    }
+
+    fn enter(&self, token: u64, ours: OwnedFd, file: Option<Control>) -> io::Result<()> {
+        let fd = ours.as_raw_fd();
+        let ours = Arc::new(ours);
+        let entry = Entry { token, ours: Arc::clone(&ours), file };
+        {
+            let mut table = self.table.lock();
+            table.entries.insert(fd, entry);
+            if file.is_some() && std::mem::take(&mut table.fast_asleep) {
+                self.ring();
+            }
+        }
+        // Only hang-ups (and, for a write end, errors) are told without being asked for.
+        let added =
+            epoll::add(&self.epoll, &ours, EventData::new_u64(fd as u64), EventFlags::empty());
+        if added.is_err() {
+            self.table.lock().entries.remove(&fd);
+        }
+        Ok(added?)
+    }
+
+    /// Makes the watching thread look around.
+    pub(super) fn ring(&self) {
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// The life of the watching thread, until `ended` says so (after a `ring`).
+    pub(super) fn run(&self, ended: impl Fn() -> bool) {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(32);
+        let mut searches: Vec<Search> = Vec::new();
+        let mut doze = DOZE_FROM;
+        while !ended() {
+            let wait = self.how_long(!searches.is_empty(), doze);
+            events.clear();
+            let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref());
+            for event in &events {
+                let fd = event.data.u64() as RawFd;
+                if fd == self.signals.as_raw_fd() {
+                    self.hear(&mut searches);
+                } else if fd == self.bell.as_raw_fd() {
+                    let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
+                } else {
+                    searches.retain(|search| search.fd != fd);
+                    self.close(fd);
+                }
+            }
+            if !events.is_empty() {
+                doze = DOZE_FROM;
+            } else if searches.is_empty() {
+                doze = (doze * 2).min(DOZE_UP_TO);
+                self.glance_at_all();
+            }
+            searches.retain_mut(|search| self.look(search));
+        }
+    }
+
+    /// How long to wait for events; `None` for ever.
+    fn how_long(&self, searching: bool, doze: Duration) -> Option<Timespec> {
+        let mut table = self.table.lock();
+        let any_file = table.entries.values().any(|entry| entry.file.is_some());
+        table.fast_asleep = !searching && !any_file;
+        let wait = if searching || self.polled { LOOK_EVERY } else { doze };
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as _ };
+        (!table.fast_asleep).then_some(wait)
+    }
+
+    /// Looks once at each file, for a writer of whom nobody told.
+    fn glance_at_all(&self) {
+        let mut all = Vec::new();
+        self.announce_all(&mut all);
+        for search in &mut all {
+            search.looks = EAGER_LOOKS;
+            self.look(search);
+        }
+    }
+
+    fn hear(&self, searches: &mut Vec<Search>) {
+        while let Some((number, fd)) = sys::read_signal(&self.signals) {
+            if number == libc::SIGIO {
+                // The queue was full, so the kernel could not say which.
+                self.announce_all(searches);
+            } else {
+                announce(searches, fd);
+            }
+        }
+    }
+
+    fn announce_all(&self, searches: &mut Vec<Search>) {
+        let table = self.table.lock();
+        let files = table.entries.iter().filter(|(_, entry)| entry.file.is_some());
+        files.for_each(|(fd, _)| announce(searches, *fd));
+    }
+
+    /// Tells of every last close that has happened by now, without waiting for the thread.
+    pub(super) fn settle(&self) {
+        let open: Vec<(RawFd, Arc<OwnedFd>)> = {
+            let table = self.table.lock();
+            let identities = table.entries.iter().filter(|(_, entry)| entry.file.is_none());
+            identities.map(|(fd, entry)| (*fd, Arc::clone(&entry.ours))).collect()
+        };
+        for (fd, ours) in open {
+            let mut look = [PollFd::new(&ours, PollFlags::empty())];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if matches!(poll(&mut look, Some(&now)), Ok(1..)) {
+                self.close_if(fd, &ours);
+            }
+        }
+    }
+
+    /// Closes an entry if it is still the one that was looked at.
+    fn close_if(&self, fd: RawFd, ours: &Arc<OwnedFd>) {
+        let same = {
+            let table = self.table.lock();
+            table.entries.get(&fd).is_some_and(|entry| Arc::ptr_eq(&entry.ours, ours))
+        };
+        // We hold the descriptor, so no other entry can have its number meanwhile.
+        if same {
+            self.close(fd);
+        }
+    }
+
+    /// The last copy of the guest's end is gone.
+    fn close(&self, fd: RawFd) {
+        let entry = self.table.lock().entries.remove(&fd);
+        if let Some(entry) = entry {
+            let _ = epoll::delete(&self.epoll, &entry.ours);
+            let token = entry.token;
+            drop(entry);
+            self.judge.closed(token);
+        }
+    }
+
+    /// Looks for writers of one file; false when the search is over.
+    fn look(&self, search: &mut Search) -> bool {
+        loop {
+            let entry = {
+                let table = self.table.lock();
+                let Some(entry) = table.entries.get(&search.fd) else { return false };
+                let Some(file) = entry.file else { return false };
+                (entry.token, file, Arc::clone(&entry.ours))
+            };
+            let (token, file, ours) = entry;
+            let Some(writer) = self.find(file, search.looks < EAGER_LOOKS) else {
+                search.looks += 1;
+                if search.looks <= EAGER_LOOKS {
+                    std::thread::yield_now();
+                    continue;
+                }
+                return Instant::now() < search.until;
+            };
+            let judge = &*self.judge;
+            match writer.answer(&self.port, judge, token, file.ino, file.offset, ours.as_fd()) {
+                Outcome::Answered(accepted) => {
+                    if let Some(entry) = self.table.lock().entries.get_mut(&search.fd)
+                        && let Some(file) = &mut entry.file
+                    {
+                        file.likely = writer.tid();
+                        file.offset += accepted as u64;
+                    }
+                    search.writers = search.writers.saturating_sub(1);
+                    if search.writers == 0 {
+                        return false;
+                    }
+                    search.restart();
+                }
+                Outcome::Elsewhere => {
+                    search.looks += 1;
+                    if search.looks > EAGER_LOOKS {
+                        return Instant::now() < search.until;
+                    }
+                }
+                Outcome::Close => {
+                    drop(ours);
+                    self.close(search.fd);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn find(&self, file: Control, eager: bool) -> Option<writer::Writer> {
+        match writer::look(file.likely, file.ino) {
+            Look::Writes(writer) => return Some(writer),
+            // Most likely it is on its way into the sleep: no walk through all others yet.
+            Look::Runs if eager => return None,
+            Look::Runs | Look::No => {}
+        }
+        self.judge.writers().into_iter().find_map(|tid| match writer::look(tid, file.ino) {
+            Look::Writes(writer) => Some(writer),
+            Look::Runs | Look::No => None,
+        })
+    }
+}
+
+fn announce(searches: &mut Vec<Search>, fd: RawFd) {
+    match searches.iter_mut().find(|search| search.fd == fd) {
+        Some(search) => {
+            search.writers += 1;
+            search.restart();
+        }
+        None => {
+            let until = Instant::now() + SEARCH;
+            searches.push(Search { fd, until, writers: 1, looks: 0 });
+        }
+    }
+}
+
+impl Search {
+    fn restart(&mut self) {
+        self.until = Instant::now() + SEARCH;
+        self.looks = 0;
+    }
+}

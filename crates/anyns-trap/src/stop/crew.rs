@@ -1,0 +1,162 @@
+//! The workers that serve stopped calls.
+//!
+//! One waits while others serve; a call that finds none waiting starts another, so a call that
+//! blocks keeps no other from being served.
+//!
+//! Locks: `Crew::state` is a leaf.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use super::{Keeper, Slot, Stand, filters, sigsys};
+use crate::call::Call;
+use crate::engine::{Serve, serve};
+use crate::notify::Told;
+use crate::trace::at_call;
+use crate::{Tid, sys, wake};
+
+/// How long a worker waits for work before it ends, if it is not the only one.
+const SPARE_LIFE: Duration = Duration::from_secs(10);
+/// No more threads than this are started; further calls wait for one to become free.
+const MAX_THREADS: usize = 1024;
+
+/// A call and the thread that stands at it.
+pub(super) struct Job {
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) tid: Tid,
+    pub(super) stand: Stand,
+    pub(super) told: Told,
+    /// Where the tracer runs.
+    pub(super) cpu: usize,
+}
+
+pub(super) struct Crew {
+    server: Arc<dyn Serve>,
+    state: Mutex<State>,
+    /// Told of a job, and of the end.
+    called: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    idle: usize,
+    threads: usize,
+    ended: bool,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// Starts the first worker.
+    pub(super) fn start(server: Arc<dyn Serve>) -> io::Result<Arc<Crew>> {
+        let crew = Arc::new(Crew { server, state: Mutex::default(), called: Condvar::new() });
+        crew.add_thread(&mut crew.state.lock())?;
+        Ok(crew)
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.state.lock().threads
+    }
+
+    /// Has a call served.
+    pub(super) fn hand(self: &Arc<Self>, job: Job) {
+        let mut state = self.state.lock();
+        state.jobs.push_back(job);
+        if state.idle >= state.jobs.len() {
+            self.called.notify_one();
+            return;
+        }
+        if state.threads >= MAX_THREADS {
+            return;
+        }
+        // Without another thread the call waits for one that is busy: the last one never ends.
+        let _ = self.add_thread(&mut state);
+    }
+
+    fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        state.handles.retain(|handle| !handle.is_finished());
+        let crew = Arc::clone(self);
+        let handle = thread::Builder::new().name("anyns-stopped".into()).spawn(move || {
+            // A worker runs none of the embedder's signal handlers.
+            let _ = sys::block_all();
+            wake::prepare();
+            crew.work();
+        })?;
+        state.threads += 1;
+        state.handles.push(handle);
+        Ok(())
+    }
+
+    fn work(&self) {
+        let mut cpu = None;
+        while let Some(job) = self.next() {
+            if cpu != Some(job.cpu) {
+                cpu = Some(job.cpu);
+                stay_on(job.cpu);
+            }
+            let Some(call) = sigsys::restore(call_of(job)) else { continue };
+            if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {
+                let _ = call.errno(errno);
+            } else if call.nr() == libc::SYS_rt_sigaction {
+                sigsys::serve_action(call);
+            } else if let Some(at) = filters::installs(&call) {
+                filters::serve_install(call, at);
+            } else {
+                serve(&*self.server, call);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut state = self.state.lock();
+        state.idle += 1;
+        let mut rested = false;
+        let job = loop {
+            if let Some(job) = state.jobs.pop_front() {
+                break Some(job);
+            }
+            if state.ended || (rested && state.idle > 1) {
+                break None;
+            }
+            rested = self.called.wait_for(&mut state, SPARE_LIFE).timed_out();
+        };
+        state.idle -= 1;
+        if job.is_none() {
+            state.threads -= 1;
+        }
+        job
+    }
+
+    /// Makes all threads end and waits for them. There are no jobs any more.
+    pub(super) fn end(&self) {
+        let handles = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            self.called.notify_all();
+            std::mem::take(&mut state.handles)
+        };
+        handles.into_iter().for_each(|handle| drop(handle.join()));
+    }
+}
+
+fn call_of(job: Job) -> Call {
+    let Job { keeper, slot, tid, stand, told, .. } = job;
+    Call::stopped(told, at_call(&keeper, slot, tid, stand))
+}
+
+/// The tracer, its worker and the guest run in turn, so one processor is best for all three: to
+/// wake another one costs more than all they do.
+fn stay_on(cpu: usize) {
+    if cpu < CpuSet::MAX_CPU {
+        let mut here = CpuSet::new();
+        here.set(cpu);
+        let _ = sched_setaffinity(None, &here);
+    }
+}

@@ -1,0 +1,347 @@
+//! A call made with other arguments, and extra calls made before it.
+//!
+//! The caller is interrupted while it waits in the notification, and the notification answered
+//! with "restart": the thread then stands just before its call instruction would be made anew.
+//! From there it is sent over that instruction with other registers, as often as needed.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Failed;
+use super::Standing;
+use super::tracee::{self, Kind, Next, Running, Stopped, Why};
+use crate::Tid;
+use crate::arch::{self, Regs};
+use crate::call::{Answered, Call};
+use crate::memory::Memory;
+use crate::notify::{Port, RESTART, Told};
+
+/// The calls that make a new task.
+const BIRTHS: [i64; 4] = [arch::FORK, arch::VFORK, libc::SYS_clone, libc::SYS_clone3];
+
+/// Seizes the caller, which goes on waiting in its call. The call is taken only if that succeeds.
+pub(super) fn seize(call: Call, options: i32) -> Result<(Running, Arc<Port>, Told), Failed> {
+    let Some(port) = call.port() else { return Err(Failed::Untraceable(call)) };
+    let running = match tracee::seize(port, call.tid(), options) {
+        Ok(running) => running,
+        // The kernel says EPERM of a dying thread, too.
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) || !call.is_alive() => {
+            return Err(Failed::Gone(call.errno(libc::ESRCH)));
+        }
+        Err(_) => return Err(Failed::Untraceable(call)),
+    };
+    if !call.is_alive() {
+        // It died before we came, and the number may be another thread's by now.
+        let_go(running);
+        return Err(Failed::Gone(call.errno(libc::ESRCH)));
+    }
+    let (port, told) = call.take_told();
+    Ok((running, port, told))
+}
+
+/// Stops tracing a running thread.
+pub(super) fn let_go(mut running: Running) {
+    running.interrupt();
+    loop {
+        running = match running.wait() {
+            Next::Stopped(stopped, why) => return stopped.detach(why),
+            Next::Dead => return,
+            Next::Tick(running) => running,
+            Next::Mail(running, id) => {
+                running.restart(id);
+                running
+            }
+        }
+    }
+}
+
+/// A caller that stands before its call.
+pub(super) struct Paused {
+    pub(super) stopped: Stopped,
+    /// Its registers just behind the call instruction, before they were touched.
+    before: Regs,
+    told: Told,
+}
+
+/// What became of a call made for the caller.
+#[expect(clippy::large_enum_variant, reason = "made once, taken apart at once")]
+pub(super) enum Driven {
+    /// It stands at the call's end.
+    Exit(Paused, Regs),
+    /// It stands at an event inside.
+    Event(Paused),
+    /// It died inside.
+    Dead,
+    /// Something else came first; the caller has been let go to make its own call anew.
+    Restarted,
+}
+
+/// Makes the caller stand before its call.
+pub(super) fn pause(call: Call, options: i32) -> Result<Paused, Failed> {
+    let call = match call.take_standing() {
+        Ok((stopped, told)) => {
+            let stopped = Stopped::Lent(stopped);
+            return match stopped.regs() {
+                Some(before) => Ok(Paused { stopped, before, told }),
+                None => Err(Failed::Gone(Answered::new(false))),
+            };
+        }
+        Err(told) => told,
+    };
+    let (mut running, port, told) = seize(call, options)?;
+    running.interrupt();
+    port.restart(told.id);
+    loop {
+        running = match running.wait() {
+            Next::Stopped(stopped, why) => {
+                let regs = stopped.regs();
+                if let (Some(before), Why::Interrupted) = (regs, why)
+                    && before.nr() == told.nr
+                    && before.result() == -i64::from(RESTART)
+                {
+                    return Ok(Paused { stopped, before, told });
+                }
+                stopped.detach(why);
+                return Err(Failed::Restarted(Answered::new(true)));
+            }
+            Next::Dead => return Err(Failed::Gone(Answered::new(false))),
+            Next::Tick(running) => running,
+            Next::Mail(running, id) => {
+                running.restart(id);
+                running
+            }
+        }
+    }
+}
+
+impl Paused {
+    /// Makes the caller perform call `nr`.
+    pub(super) fn drive(self, nr: i64, args: [u64; 6]) -> Driven {
+        let kind = if BIRTHS.contains(&nr) { Kind::Birth } else { Kind::Own };
+        self.make(nr, args, kind)
+    }
+
+    fn make(self, nr: i64, args: [u64; 6], kind: Kind) -> Driven {
+        let Paused { stopped, before, told } = self;
+        let mut regs = before;
+        regs.set_args(args);
+        regs.repeat(nr);
+        stopped.set_regs(&regs);
+        let mut running = stopped.run_call(nr, args, kind);
+        loop {
+            running = match running.wait() {
+                Next::Stopped(stopped, Why::CallStop) => {
+                    let Some(after) = stopped.regs() else { return Driven::Dead };
+                    return Driven::Exit(Paused { stopped, before, told }, after);
+                }
+                Next::Stopped(stopped, Why::Event(_)) => {
+                    return Driven::Event(Paused { stopped, before, told });
+                }
+                Next::Stopped(stopped, why) => {
+                    Paused { stopped, before, told }.again(why);
+                    return Driven::Restarted;
+                }
+                Next::Dead => return Driven::Dead,
+                Next::Tick(running) => running,
+                Next::Mail(running, id) => {
+                    // Our own call, told a second time.
+                    running.resume(id);
+                    running
+                }
+            }
+        }
+    }
+
+    /// Lets the caller make its own call anew.
+    pub(super) fn again(self, why: Why) {
+        let mut regs = self.before;
+        regs.repeat(self.told.nr);
+        self.stopped.set_regs(&regs);
+        self.stopped.detach(why);
+    }
+
+    /// Lets the caller go from the end of a call that a signal cut short, as the kernel means it:
+    /// made anew, or EINTR where the signal's handler asks for that.
+    fn cut_short(self, after: Regs) {
+        if self.stopped.was_not_let_through() {
+            // Voided before anybody received it: it never began, so EINTR would be a lie.
+            return self.again(Why::CallStop);
+        }
+        let mut regs = after;
+        regs.set_args(self.args());
+        self.stopped.set_regs(&regs);
+        self.stopped.detach(Why::CallStop);
+    }
+
+    /// Lets the caller go with a result for its own call.
+    pub(super) fn finish(self, result: i64) {
+        let mut regs = self.before;
+        regs.set_result(result);
+        // In no call any more, so that nothing is restarted.
+        regs.set_nr(-1);
+        self.stopped.set_regs(&regs);
+        self.stopped.detach(Why::Interrupted);
+    }
+
+    /// Lets the caller go from the end of its call, which did not come to its event.
+    pub(super) fn refused(self, after: Regs) -> Failed {
+        let result = after.result();
+        if is_restart(result) {
+            self.again(Why::CallStop);
+            return Failed::Restarted(Answered::new(true));
+        }
+        self.finish(result);
+        let errno = (-4095..0).contains(&result).then_some(-result as i32);
+        Failed::Errno(errno, Answered::new(true))
+    }
+
+    /// The arguments of the caller's own call.
+    pub(super) fn args(&self) -> [u64; 6] {
+        self.before.args()
+    }
+}
+
+/// Whether a result means "make the call anew once the signal has been delivered".
+pub(super) fn is_restart(result: i64) -> bool {
+    (-516..=-512).contains(&result)
+}
+
+/// A caller stopped at the end of a call that ran with other arguments, which are as they were
+/// again. Dropping it lets the caller go with the kernel's result.
+pub struct Ran {
+    paused: Option<Paused>,
+    result: i64,
+    thread_bound: PhantomData<Rc<()>>,
+}
+
+impl Ran {
+    /// The kernel's result: a value, or a negative error number.
+    pub fn result(&self) -> i64 {
+        self.result
+    }
+
+    /// Lets the caller go with the kernel's result.
+    pub fn release(self) -> Answered {
+        let result = self.result;
+        self.release_with(result)
+    }
+
+    /// Lets the caller go with another result (or a negative error number).
+    pub fn release_with(mut self, result: i64) -> Answered {
+        if let Some(paused) = self.paused.take() {
+            paused.finish(result);
+        }
+        Answered::new(true)
+    }
+}
+
+impl Drop for Ran {
+    fn drop(&mut self) {
+        if let Some(paused) = self.paused.take() {
+            paused.finish(self.result);
+        }
+    }
+}
+
+/// A caller stopped before its call, which has not happened yet. Dropped unanswered, the call says
+/// ENOSYS, like a dropped [`Call`].
+pub struct Held {
+    paused: Option<Paused>,
+    thread_bound: PhantomData<Rc<()>>,
+}
+
+impl Held {
+    fn take(mut self) -> Paused {
+        self.paused.take().expect("taken only by the methods that consume")
+    }
+
+    /// The stopped thread.
+    pub fn tid(&self) -> Tid {
+        self.paused.as_ref().expect("taken only by the methods that consume").stopped.tid()
+    }
+
+    /// The caller's memory.
+    pub fn mem(&self) -> Memory<'_> {
+        Memory::of_stopped(self.tid())
+    }
+
+    /// Its stack pointer.
+    pub(crate) fn stack(&self) -> Option<u64> {
+        self.paused.as_ref().map(|paused| paused.before.stack())
+    }
+
+    /// The caller, standing before its call as it did when it was lent.
+    pub(crate) fn standing(self) -> Option<Standing> {
+        let Paused { stopped, before, .. } = self.take();
+        match stopped {
+            Stopped::Lent(standing) => Some(standing.with_regs(before)),
+            Stopped::Own(_) => None,
+        }
+    }
+
+    /// Makes the caller perform call `nr` and gives its result (a negative error number for a
+    /// failure). The call must not block for long, fork or exec. It is not told to the server,
+    /// even when the filter tells `nr`.
+    pub fn inject(self, nr: i64, args: [u64; 6]) -> Result<(i64, Held), Failed> {
+        match self.take().make(nr, args, Kind::Extra) {
+            Driven::Exit(paused, after) if is_restart(after.result()) => {
+                paused.again(Why::CallStop);
+                Err(Failed::Restarted(Answered::new(true)))
+            }
+            Driven::Exit(paused, after) => {
+                Ok((after.result(), Held { paused: Some(paused), thread_bound: PhantomData }))
+            }
+            Driven::Event(paused) => {
+                paused.again(Why::CallStop);
+                Err(Failed::Restarted(Answered::new(true)))
+            }
+            Driven::Dead => Err(Failed::Gone(Answered::new(false))),
+            Driven::Restarted => Err(Failed::Restarted(Answered::new(true))),
+        }
+    }
+
+    /// Ends the held call with a result (or a negative error number).
+    pub fn ret(self, value: i64) -> Answered {
+        self.take().finish(value);
+        Answered::new(true)
+    }
+
+    /// Lets the caller make its call anew: it will come again as a new [`Call`].
+    pub fn again(self) -> Answered {
+        self.take().again(Why::CallStop);
+        Answered::new(true)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(paused) = self.paused.take() {
+            paused.finish(-i64::from(libc::ENOSYS));
+        }
+    }
+}
+
+pub(crate) fn stop(call: Call) -> Result<Held, Failed> {
+    let paused = pause(call, 0)?;
+    Ok(Held { paused: Some(paused), thread_bound: PhantomData })
+}
+
+pub(crate) fn let_run(call: Call, args: [u64; 6]) -> Result<Ran, Failed> {
+    let nr = call.nr();
+    match pause(call, 0)?.drive(nr, args) {
+        Driven::Exit(paused, after) if is_restart(after.result()) => {
+            paused.cut_short(after);
+            Err(Failed::Restarted(Answered::new(true)))
+        }
+        Driven::Exit(paused, after) => {
+            Ok(Ran { paused: Some(paused), result: after.result(), thread_bound: PhantomData })
+        }
+        Driven::Event(paused) => {
+            paused.again(Why::CallStop);
+            Err(Failed::Restarted(Answered::new(true)))
+        }
+        Driven::Dead => Err(Failed::Gone(Answered::new(false))),
+        Driven::Restarted => Err(Failed::Restarted(Answered::new(true))),
+    }
+}

@@ -1,0 +1,99 @@
+//! Tracers inside: at home where calls are told, refused at once where guests are traced for life.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::{Line, Outcome, Place, Scratch, run};
+
+/// Whoever waits longer than this hangs.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What strace says where it may not trace what it starts.
+const REFUSED: &str = "strace: test_ptrace_get_syscall_info: PTRACE_TRACEME: Operation not permitted\n\
+                       strace: ptrace(PTRACE_TRACEME, ...): Operation not permitted\n";
+
+/// Says what each request to become a tracer or a tracee gives.
+const REQUESTS: &str = r#"
+import ctypes, errno, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+def says(name, request, pid):
+    ctypes.set_errno(0)
+    result = libc.ptrace(request, pid, None, None)
+    print(name, result if result == 0 else errno.errorcode[ctypes.get_errno()], flush=True)
+child = os.fork()
+if child == 0:
+    signal.pause()
+says("seize", 0x4206, child)
+says("attach", 16, child)
+says("no such process", 0x4206, 4194305)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+if os.fork() == 0:
+    says("traceme", 0, 0)
+    os._exit(0)
+os.wait()
+"#;
+
+/// Whether this run of the tests has guests that are traced all their lives.
+fn stopped() -> bool {
+    harness::again::words().is_some()
+}
+
+/// Runs a command under anyns; it must not take long.
+#[track_caller]
+fn at_once(line: &Line) -> Outcome {
+    let scratch = Scratch::new("tracers");
+    let start = Instant::now();
+    let outcome = run(&scratch, Place::Hosted, &line.clone().limit(LIMIT));
+    assert!(start.elapsed() < LIMIT);
+    outcome
+}
+
+#[test]
+fn strace_works_or_is_refused() {
+    for script in [
+        "strace -f -e trace=uname,execve -o /dev/null uname -s",
+        "strace -f -c -o /dev/null unshare -Uru sh -c 'hostname box; uname -s'",
+        "unshare -Uru strace -f -o /dev/null sh -c 'uname -s; (uname -s >/dev/null); exit 0'",
+    ] {
+        let outcome = at_once(&Line::sh(script));
+        if stopped() {
+            assert_eq!((outcome.stdout.as_str(), outcome.status), ("", 1), "{script}");
+            assert_eq!(outcome.stderr, REFUSED, "{script}");
+        } else {
+            let text = outcome.text();
+            assert_eq!(text, "Linux\n--- stderr\n--- status 0\n", "{script}");
+        }
+    }
+}
+
+#[test]
+fn strace_of_a_running_process_works_or_is_refused() {
+    let script = "sleep 100 & pid=$!; sleep 0.2; timeout -s INT 1 strace -o trace -p $pid; echo $?; \
+                  { kill $pid; wait $pid; } 2>/dev/null; echo $?; grep -c detached trace";
+    let outcome = at_once(&Line::sh(script));
+    if stopped() {
+        assert_eq!(outcome.stdout, "1\n143\n0\n");
+        let said = ": Operation not permitted\n";
+        assert!(outcome.stderr.ends_with(said), "{}", outcome.stderr);
+    } else {
+        assert!(outcome.stdout.ends_with("\n143\n1\n"), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn requests_to_trace_are_answered_at_once() {
+    let scratch = Scratch::new("requests");
+    let script = scratch.file("requests.py", REQUESTS);
+    let line = Line::new(["/usr/bin/python3", script.to_str().unwrap()]);
+    let outcome = at_once(&line);
+    let expected = if stopped() {
+        "seize EPERM\nattach EPERM\nno such process ESRCH\ntraceme EPERM\n"
+    } else {
+        "seize 0\nattach EPERM\nno such process ESRCH\ntraceme 0\n"
+    };
+    assert_eq!(outcome.stdout, expected, "{}", outcome.text());
+    assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+}
