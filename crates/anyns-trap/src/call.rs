@@ -278,7 +278,17 @@ impl Call {
     /// Lets a fork, vfork, clone or clone3 happen, with other arguments if `edit` says so, and
     /// keeps parent and child stopped until [`Forked::release`].
     pub fn let_fork(self, edit: Option<[u64; 6]>) -> Result<Forked, Failed> {
-        crate::trace::let_fork(self, edit)
+        self.let_fork_undoing(edit, &mut |_| {})
+    }
+
+    /// The same. When nothing is born, `undo` is called before the caller can run on, with its
+    /// memory; not when the caller has died or cannot be traced.
+    pub fn let_fork_undoing(
+        self,
+        edit: Option<[u64; 6]>,
+        undo: &mut dyn FnMut(Memory<'_>),
+    ) -> Result<Forked, Failed> {
+        crate::trace::let_fork(self, edit, undo)
     }
 
     /// Lets an execve or execveat happen and keeps the caller stopped in the new program until

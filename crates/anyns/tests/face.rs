@@ -95,7 +95,7 @@ fn the_process_group_is_the_starters() {
 fn the_end_of_a_stream_is_seen_when_the_command_closes_it() {
     let scratch = Scratch::new("streams");
     let home = scratch.fresh_home();
-    let line = Line::sh("echo shown; exec >/dev/null 2>&1; exec sleep 5");
+    let line = Line::sh("echo shown; exec >/dev/null 2>&1; exec sleep 20");
     let mut hosted = command(&scratch, Place::Hosted, &line, &home);
     let started = Instant::now();
     let mut child =
@@ -103,7 +103,7 @@ fn the_end_of_a_stream_is_seen_when_the_command_closes_it() {
     let (mut out, mut err) = (String::new(), String::new());
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    assert!(started.elapsed() < Duration::from_secs(4), "the pipes stayed open");
+    assert!(started.elapsed() < Duration::from_secs(19), "the pipes stayed open");
     assert_eq!((out.as_str(), err.as_str()), ("shown\n", ""));
     assert!(child.wait().unwrap().success());
 }

@@ -287,12 +287,12 @@ fn a_daemon_lives_on_after_the_command_and_dies_with_the_supervisor() {
 fn a_chain_ends_with_its_last_daemon() {
     let scratch = Scratch::new("last");
     scratch.fresh_home();
-    let mut hosted = Hosted::start(&scratch, "setsid sleep 0.7 & sleep 0.2");
-    std::thread::sleep(Duration::from_millis(150));
+    let mut hosted = Hosted::start(&scratch, "setsid sleep 3 & echo ready; sleep 2");
+    hosted.pipe.read_exact(&mut [0; 6]).unwrap();
     let parts = hosted.parts();
     assert_eq!(parts.len(), 3, "{parts:?}");
     assert!(hosted.cli.wait().unwrap().success());
-    assert!(hosted.death(Duration::from_secs(5)).is_some());
+    assert!(hosted.death(Duration::from_secs(60)).is_some());
     let deadline = Instant::now() + LIMIT;
     while parts.iter().any(|(_, pid)| lives(*pid)) {
         assert!(Instant::now() < deadline, "{parts:?}");

@@ -4,7 +4,7 @@
 //! and child are stopped, so that the child never runs a step unknown.
 //! Not decided here: whether the namespaces may be made; that is `nsproxy`'s.
 
-use anyns_trap::{Failed, Forked};
+use anyns_trap::{Failed, Forked, Memory};
 use nsproxy::{CloneArgs, CloneFlags, Newborn};
 
 use crate::cx::{Cx, Met, Served, Verdict};
@@ -106,22 +106,32 @@ fn born(cx: &mut Cx<'_>, args: &CloneArgs, edit: Edit) -> Served {
             None
         }
     };
-    let made = cx.take().let_fork(registers);
+    let restore = |mem: Memory<'_>| {
+        if let Edit::Memory { address, asked, .. } = edit {
+            let _ = mem.write(address, &asked.to_ne_bytes());
+        }
+    };
+    let mut newborn = Some(newborn);
+    // A caller that was refused must find nothing changed: no namespace counted, its flags as they
+    // were. So must one that makes its call anew after a signal.
+    let made = cx.take().let_fork_undoing(registers, &mut |mem| {
+        newborn = None;
+        restore(mem);
+    });
     match made {
         Ok(forked) => {
-            if let Edit::Memory { address, asked, .. } = edit {
-                // The child has its own copy of the block, or shares the parent's.
-                for mem in [forked.parent_mem(), forked.child_mem()] {
-                    let _ = mem.write(address, &asked.to_ne_bytes());
-                }
-            }
+            // The child has its own copy of the block, or shares the parent's.
+            restore(forked.parent_mem());
+            restore(forked.child_mem());
+            let newborn = newborn.expect("undone only when nothing was born");
             Ok(Verdict::Answered(introduce(cx, met, args, newborn, forked)))
         }
-        // Nothing was born: dropping the newborn undoes what was made for it.
+        // Nothing was born.
         Err(Failed::Errno(_, answered) | Failed::Restarted(answered) | Failed::Gone(answered)) => {
             Ok(Verdict::Answered(answered))
         }
         Err(Failed::Untraceable(call)) => {
+            restore(call.mem());
             cx.put_back(call);
             untraceable(cx, met, matches!(edit, Edit::None))
         }

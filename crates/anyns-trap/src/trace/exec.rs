@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use super::Failed;
-use super::run::{self, Driven, Paused};
+use super::run::{self, Driven, NotPaused, Paused};
 use super::tracee::{Next, Stopped, Why};
 use crate::Tid;
 use crate::call::{Answered, Call};
@@ -83,11 +83,14 @@ fn let_go_on(call: Call) -> Result<Execed, Failed> {
 /// A caller that stands before its call: it is made to begin it.
 fn made_to(call: Call) -> Result<Execed, Failed> {
     let (nr, args, before) = (call.nr(), call.args(), call.tid());
-    match run::pause(call, libc::PTRACE_O_TRACEEXEC)?.drive(nr, args) {
+    match run::pause(call, libc::PTRACE_O_TRACEEXEC).map_err(NotPaused::settle)?.drive(nr, args) {
         Driven::Event(Paused { stopped, .. }) => Ok(execed(before, stopped)),
         Driven::Exit(paused, after) => Err(paused.refused(after)),
         Driven::Dead => Err(Failed::Gone(Answered::new(false))),
-        Driven::Restarted => Err(Failed::Restarted(Answered::new(true))),
+        Driven::Elsewhere(paused, why) => {
+            paused.again(why);
+            Err(Failed::Restarted(Answered::new(true)))
+        }
     }
 }
 

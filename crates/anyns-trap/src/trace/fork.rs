@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Failed;
-use super::run::{self, Driven, Paused};
+use super::run::{self, Driven, NotPaused, Paused};
 use super::tracee::{Glance, NEW_TASK, Next, Running, Stopped, Why, stranger};
 use crate::Tid;
 use crate::call::{Answered, Call};
@@ -89,11 +89,19 @@ impl Drop for Forked {
     }
 }
 
-pub(crate) fn let_fork(call: Call, edit: Option<[u64; 6]>) -> Result<Forked, Failed> {
+/// What the embedder undoes when nothing was born, before the caller runs on. It is given the
+/// caller's memory.
+type Undo<'a> = &'a mut dyn FnMut(Memory<'_>);
+
+pub(crate) fn let_fork(
+    call: Call,
+    edit: Option<[u64; 6]>,
+    undo: Undo<'_>,
+) -> Result<Forked, Failed> {
     let as_told = if call.stands() { Some(call.args()) } else { None };
     match edit.or_else(|| traceable(&call)).or(as_told) {
-        None => as_it_is(call),
-        Some(args) => edited(call, args),
+        None => as_it_is(call, undo),
+        Some(args) => edited(call, args, undo),
     }
 }
 
@@ -108,7 +116,7 @@ fn traceable(call: &Call) -> Option<[u64; 6]> {
     Some(args)
 }
 
-fn as_it_is(call: Call) -> Result<Forked, Failed> {
+fn as_it_is(call: Call, undo: Undo<'_>) -> Result<Forked, Failed> {
     let (mut running, port, told) = run::seize(call, NEW_TASK)?;
     if !port.resume(told.id) {
         run::let_go(running);
@@ -126,6 +134,7 @@ fn as_it_is(call: Call) -> Result<Forked, Failed> {
                 let restarts = parent
                     .regs()
                     .is_some_and(|r| r.nr() == told.nr && r.result() == -i64::from(RESTART));
+                undo(Memory::of_stopped(told.tid));
                 parent.detach(why);
                 let answered = Answered::new(true);
                 return Err(if restarts && !over {
@@ -162,10 +171,16 @@ fn as_it_is(call: Call) -> Result<Forked, Failed> {
     }
 }
 
-fn edited(call: Call, args: [u64; 6]) -> Result<Forked, Failed> {
+fn edited(call: Call, args: [u64; 6], undo: Undo<'_>) -> Result<Forked, Failed> {
     let (nr, tid, port) = (call.nr(), call.tid(), call.port().cloned());
     let port = port.as_ref();
-    let paused = run::pause(call, NEW_TASK)?;
+    let mut undo = || undo(Memory::of_stopped(tid));
+    let paused = run::pause(call, NEW_TASK).map_err(|not| {
+        if matches!(not, NotPaused::Elsewhere(..)) {
+            undo();
+        }
+        not.settle()
+    })?;
     let (original, keeper) = (paused.args(), paused.stopped.keeper());
     match paused.drive(nr, args) {
         Driven::Event(Paused { stopped: parent, .. }) => {
@@ -175,9 +190,16 @@ fn edited(call: Call, args: [u64; 6]) -> Result<Forked, Failed> {
             }
             seen(port, tid, parent, Some(original))
         }
-        Driven::Exit(paused, after) => Err(paused.refused(after)),
+        Driven::Exit(paused, after) => {
+            undo();
+            Err(paused.refused(after))
+        }
         Driven::Dead => orphaned(port, tid, keeper.as_deref()),
-        Driven::Restarted => Err(Failed::Restarted(Answered::new(true))),
+        Driven::Elsewhere(paused, why) => {
+            undo();
+            paused.again(why);
+            Err(Failed::Restarted(Answered::new(true)))
+        }
     }
 }
 

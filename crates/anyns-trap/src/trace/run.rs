@@ -73,23 +73,46 @@ pub(super) enum Driven {
     Event(Paused),
     /// It died inside.
     Dead,
-    /// Something else came first; the caller has been let go to make its own call anew.
-    Restarted,
+    /// Something else came first: it is to make its own call anew.
+    Elsewhere(Paused, Why),
+}
+
+/// Why a caller does not stand before its call.
+#[expect(clippy::large_enum_variant, reason = "made once, taken apart at once")]
+pub(super) enum NotPaused {
+    /// It is not traced.
+    Failed(Failed),
+    /// Something else came first: let go, it makes its call anew.
+    Elsewhere(Stopped, Why),
+}
+
+impl NotPaused {
+    /// Lets the caller go.
+    pub(super) fn settle(self) -> Failed {
+        match self {
+            NotPaused::Failed(failed) => failed,
+            NotPaused::Elsewhere(stopped, why) => {
+                stopped.detach(why);
+                Failed::Restarted(Answered::new(true))
+            }
+        }
+    }
 }
 
 /// Makes the caller stand before its call.
-pub(super) fn pause(call: Call, options: i32) -> Result<Paused, Failed> {
+#[expect(clippy::result_large_err, reason = "made once, taken apart at once")]
+pub(super) fn pause(call: Call, options: i32) -> Result<Paused, NotPaused> {
     let call = match call.take_standing() {
         Ok((stopped, told)) => {
             let stopped = Stopped::Lent(stopped);
             return match stopped.regs() {
                 Some(before) => Ok(Paused { stopped, before, told }),
-                None => Err(Failed::Gone(Answered::new(false))),
+                None => Err(NotPaused::Failed(Failed::Gone(Answered::new(false)))),
             };
         }
         Err(told) => told,
     };
-    let (mut running, port, told) = seize(call, options)?;
+    let (mut running, port, told) = seize(call, options).map_err(NotPaused::Failed)?;
     running.interrupt();
     port.restart(told.id);
     loop {
@@ -102,10 +125,9 @@ pub(super) fn pause(call: Call, options: i32) -> Result<Paused, Failed> {
                 {
                     return Ok(Paused { stopped, before, told });
                 }
-                stopped.detach(why);
-                return Err(Failed::Restarted(Answered::new(true)));
+                return Err(NotPaused::Elsewhere(stopped, why));
             }
-            Next::Dead => return Err(Failed::Gone(Answered::new(false))),
+            Next::Dead => return Err(NotPaused::Failed(Failed::Gone(Answered::new(false)))),
             Next::Tick(running) => running,
             Next::Mail(running, id) => {
                 running.restart(id);
@@ -139,8 +161,7 @@ impl Paused {
                     return Driven::Event(Paused { stopped, before, told });
                 }
                 Next::Stopped(stopped, why) => {
-                    Paused { stopped, before, told }.again(why);
-                    return Driven::Restarted;
+                    return Driven::Elsewhere(Paused { stopped, before, told }, why);
                 }
                 Next::Dead => return Driven::Dead,
                 Next::Tick(running) => running,
@@ -297,7 +318,10 @@ impl Held {
                 Err(Failed::Restarted(Answered::new(true)))
             }
             Driven::Dead => Err(Failed::Gone(Answered::new(false))),
-            Driven::Restarted => Err(Failed::Restarted(Answered::new(true))),
+            Driven::Elsewhere(paused, why) => {
+                paused.again(why);
+                Err(Failed::Restarted(Answered::new(true)))
+            }
         }
     }
 
@@ -323,13 +347,13 @@ impl Drop for Held {
 }
 
 pub(crate) fn stop(call: Call) -> Result<Held, Failed> {
-    let paused = pause(call, 0)?;
+    let paused = pause(call, 0).map_err(NotPaused::settle)?;
     Ok(Held { paused: Some(paused), thread_bound: PhantomData })
 }
 
 pub(crate) fn let_run(call: Call, args: [u64; 6]) -> Result<Ran, Failed> {
     let nr = call.nr();
-    match pause(call, 0)?.drive(nr, args) {
+    match pause(call, 0).map_err(NotPaused::settle)?.drive(nr, args) {
         Driven::Exit(paused, after) if is_restart(after.result()) => {
             paused.cut_short(after);
             Err(Failed::Restarted(Answered::new(true)))
@@ -342,6 +366,9 @@ pub(crate) fn let_run(call: Call, args: [u64; 6]) -> Result<Ran, Failed> {
             Err(Failed::Restarted(Answered::new(true)))
         }
         Driven::Dead => Err(Failed::Gone(Answered::new(false))),
-        Driven::Restarted => Err(Failed::Restarted(Answered::new(true))),
+        Driven::Elsewhere(paused, why) => {
+            paused.again(why);
+            Err(Failed::Restarted(Answered::new(true)))
+        }
     }
 }

@@ -86,7 +86,7 @@ fn serve() -> (Outcome, Files) {
     let (files, count) = (Arc::clone(&placeholders), Arc::clone(&opened));
     let out = run(&tell_all(&[libc::SYS_openat]), move |c| open(c, &files, &count));
     // Every guest is gone, so every last close has happened; the news may take a moment.
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(60);
     while judge.closed.load(Ordering::Relaxed) as u64 != opened.load(Ordering::Relaxed) {
         assert!(Instant::now() < until, "some last close was not told");
         std::thread::sleep(Duration::from_millis(2));

@@ -163,19 +163,31 @@ fn guest_all_kinds() {
 
 fn a_clone_is_rewritten_without_a_trace() {
     let strip = (libc::CLONE_NEWUTS | libc::CLONE_NEWNS) as u64;
+    let (undone, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&undone), Arc::clone(&refused));
     let out = run(&tell_all(&[libc::SYS_clone]), move |c| {
         let mut args = c.args();
         if args[0] & strip == 0 {
             return c.resume();
         }
         args[0] &= !strip;
-        match c.let_fork(Some(args)) {
+        let tid = c.tid();
+        let undo = &mut |_: anyns_trap::Memory<'_>| {
+            assert_eq!(state(tid.0), 't', "the caller runs already");
+            undone.fetch_add(1, Ordering::Relaxed);
+        };
+        match c.let_fork_undoing(Some(args), undo) {
             Ok(forked) => forked.release(),
-            Err(Failed::Errno(Some(libc::EINVAL), answered)) => answered,
+            Err(Failed::Errno(Some(libc::EINVAL), answered)) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                answered
+            }
             Err(failed) => panic!("{failed:?}"),
         }
     });
     assert_eq!(out.ok(), "ok\n");
+    let [undone, refused] = [counts.0, counts.1].map(|count| count.load(Ordering::Relaxed));
+    assert!(refused > 0 && undone == refused, "{undone} of {refused} undone");
 }
 
 /// clone with all argument registers given, and what they hold afterwards (rcx and r11 belong to

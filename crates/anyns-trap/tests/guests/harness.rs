@@ -344,7 +344,7 @@ pub(crate) fn own_counts() -> (usize, usize) {
 
 /// Asserts that threads and descriptors are as they were; threads may take a moment to vanish.
 pub(crate) fn assert_no_leak(before: (usize, usize)) {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(60);
     while own_counts() != before && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -14,7 +14,7 @@ use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
 use super::{Line, Place, Scratch, command, give, wait};
 
 /// How long the command may be silent before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running command and the terminal it believes in.
 pub struct Session {

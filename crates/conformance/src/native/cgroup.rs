@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub const ENVIRONMENT: &str = "CONFORMANCE_CGROUP";
 
 /// How long to wait for the last processes to leave it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scenario's own cgroup, directly below the root of the hierarchy.
 #[derive(Debug)]

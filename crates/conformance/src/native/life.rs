@@ -198,7 +198,7 @@ impl Session {
         if broken {
             left.iter().for_each(|(_, pidfd)| kill(pidfd));
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + self.stage.timeout;
         let mut hung = Vec::new();
         for (name, pidfd) in &left {
             if !ready(pidfd, deadline.saturating_duration_since(Instant::now())) {
@@ -206,12 +206,13 @@ impl Session {
                 kill(pidfd);
             }
         }
-        let mut ended = false;
-        while !ended && Instant::now() < deadline {
+        let mut ended;
+        loop {
             ended = self.stage.child.try_wait().is_ok_and(|status| status.is_some());
-            if !ended {
-                std::thread::sleep(Duration::from_micros(500));
+            if ended || Instant::now() > deadline {
+                break;
             }
+            std::thread::sleep(Duration::from_micros(500));
         }
         let left_over = if ended { String::new() } else { family(self.stage.child.id()) };
         if !ended {

@@ -30,7 +30,11 @@ pub use way::Way;
 pub const HOSTED: KindSet = KindSet::of(&[Kind::User, Kind::Uts]);
 
 /// How long a step may take, unless the environment says otherwise (`CONFORMANCE_TIMEOUT`, seconds).
-const TIMEOUT: Duration = Duration::from_secs(10);
+///
+/// It is for what will never come. A process that has just begun a session can wait for seconds for
+/// a processor while others compute, where the scheduler groups by sessions
+/// (`sched_autogroup_enabled`).
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An executor: where agents are started, and by what.
 #[derive(Clone, Debug)]
