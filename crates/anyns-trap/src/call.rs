@@ -278,15 +278,16 @@ impl Call {
     /// Lets a fork, vfork, clone or clone3 happen, with other arguments if `edit` says so, and
     /// keeps parent and child stopped until [`Forked::release`].
     pub fn let_fork(self, edit: Option<[u64; 6]>) -> Result<Forked, Failed> {
-        self.let_fork_undoing(edit, &mut |_| {})
+        self.let_fork_undoing(edit, &mut || {})
     }
 
-    /// The same. When nothing is born, `undo` is called before the caller can run on, with its
-    /// memory; not when the caller has died or cannot be traced.
+    /// The same. When nothing is born, `undo` is called, unless the caller has died or cannot be
+    /// traced. The caller has made no further told call then; with `edit` (which may be the call's
+    /// own arguments) it still stands at the end of this one.
     pub fn let_fork_undoing(
         self,
         edit: Option<[u64; 6]>,
-        undo: &mut dyn FnMut(Memory<'_>),
+        undo: &mut dyn FnMut(),
     ) -> Result<Forked, Failed> {
         crate::trace::let_fork(self, edit, undo)
     }

@@ -4,7 +4,7 @@
 //! and child are stopped, so that the child never runs a step unknown.
 //! Not decided here: whether the namespaces may be made; that is `nsproxy`'s.
 
-use anyns_trap::{Failed, Forked, Memory};
+use anyns_trap::{Failed, Forked, Memory, Tid};
 use nsproxy::{CloneArgs, CloneFlags, Newborn};
 
 use crate::cx::{Cx, Met, Served, Verdict};
@@ -103,26 +103,28 @@ fn born(cx: &mut Cx<'_>, args: &CloneArgs, edit: Edit) -> Served {
         Edit::Registers(edited) => Some(edited),
         Edit::Memory { address, plain, .. } => {
             cx.mem().write(address, &plain.to_ne_bytes())?;
-            None
+            // So that it stands where the call ends, whatever its end, and the flags can be put back.
+            Some(cx.args())
         }
     };
-    let restore = |mem: Memory<'_>| {
+    let restore = |tid| {
         if let Edit::Memory { address, asked, .. } = edit {
-            let _ = mem.write(address, &asked.to_ne_bytes());
+            let _ = Memory::of_stopped(tid).write(address, &asked.to_ne_bytes());
         }
     };
+    let caller = Tid(cx.tid());
     let mut newborn = Some(newborn);
     // A caller that was refused must find nothing changed: no namespace counted, its flags as they
     // were. So must one that makes its call anew after a signal.
-    let made = cx.take().let_fork_undoing(registers, &mut |mem| {
+    let made = cx.take().let_fork_undoing(registers, &mut || {
         newborn = None;
-        restore(mem);
+        restore(caller);
     });
     match made {
         Ok(forked) => {
             // The child has its own copy of the block, or shares the parent's.
-            restore(forked.parent_mem());
-            restore(forked.child_mem());
+            restore(forked.parent());
+            restore(forked.child());
             let newborn = newborn.expect("undone only when nothing was born");
             Ok(Verdict::Answered(introduce(cx, met, args, newborn, forked)))
         }
@@ -131,7 +133,7 @@ fn born(cx: &mut Cx<'_>, args: &CloneArgs, edit: Edit) -> Served {
             Ok(Verdict::Answered(answered))
         }
         Err(Failed::Untraceable(call)) => {
-            restore(call.mem());
+            restore(caller);
             cx.put_back(call);
             untraceable(cx, met, matches!(edit, Edit::None))
         }

@@ -89,9 +89,8 @@ impl Drop for Forked {
     }
 }
 
-/// What the embedder undoes when nothing was born, before the caller runs on. It is given the
-/// caller's memory.
-type Undo<'a> = &'a mut dyn FnMut(Memory<'_>);
+/// What the embedder undoes when nothing was born.
+type Undo<'a> = &'a mut dyn FnMut();
 
 pub(crate) fn let_fork(
     call: Call,
@@ -134,7 +133,7 @@ fn as_it_is(call: Call, undo: Undo<'_>) -> Result<Forked, Failed> {
                 let restarts = parent
                     .regs()
                     .is_some_and(|r| r.nr() == told.nr && r.result() == -i64::from(RESTART));
-                undo(Memory::of_stopped(told.tid));
+                undo();
                 parent.detach(why);
                 let answered = Answered::new(true);
                 return Err(if restarts && !over {
@@ -174,7 +173,6 @@ fn as_it_is(call: Call, undo: Undo<'_>) -> Result<Forked, Failed> {
 fn edited(call: Call, args: [u64; 6], undo: Undo<'_>) -> Result<Forked, Failed> {
     let (nr, tid, port) = (call.nr(), call.tid(), call.port().cloned());
     let port = port.as_ref();
-    let mut undo = || undo(Memory::of_stopped(tid));
     let paused = run::pause(call, NEW_TASK).map_err(|not| {
         if matches!(not, NotPaused::Elsewhere(..)) {
             undo();

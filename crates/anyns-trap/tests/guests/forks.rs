@@ -172,7 +172,7 @@ fn a_clone_is_rewritten_without_a_trace() {
         }
         args[0] &= !strip;
         let tid = c.tid();
-        let undo = &mut |_: anyns_trap::Memory<'_>| {
+        let undo = &mut || {
             assert_eq!(state(tid.0), 't', "the caller runs already");
             undone.fetch_add(1, Ordering::Relaxed);
         };
