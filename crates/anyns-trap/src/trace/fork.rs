@@ -16,7 +16,6 @@ use super::run::{self, Driven, NotPaused, Paused};
 use super::tracee::{Glance, NEW_TASK, Next, Running, Stopped, Why, stranger};
 use crate::Tid;
 use crate::call::{Answered, Call};
-use crate::memory::Memory;
 use crate::notify::{Port, RESTART};
 use crate::stop::Keeper;
 
@@ -55,16 +54,6 @@ impl Forked {
     /// number may already be another's.
     pub fn child_alive(&self) -> bool {
         self.child.is_some()
-    }
-
-    /// The parent's memory.
-    pub fn parent_mem(&self) -> Memory<'_> {
-        Memory::of_stopped(self.parent_tid)
-    }
-
-    /// The child's memory.
-    pub fn child_mem(&self) -> Memory<'_> {
-        Memory::of_stopped(self.child_tid)
     }
 
     /// Lets both go.
