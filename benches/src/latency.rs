@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyns_trap::raw::{self, Birth};
 
 /// A call, with the name it has in the tables.
-pub const CALLS: &[(&str, fn())] = &[("setns(-1)", setns_of_nothing), ("sethostname", name)];
+pub const CALLS: &[(&str, fn())] =
+    &[("setns(-1)", setns_of_nothing), ("sethostname", name), ("unshare(NEWIPC)", new_ipc)];
 
 /// What runs beside the caller, in the same tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,10 @@ fn setns_of_nothing() {
 
 fn name() {
     let _ = raw::sethostname(b"host", 4, None);
+}
+
+fn new_ipc() {
+    let _ = raw::unshare(libc::CLONE_NEWIPC as u64);
 }
 
 fn child(body: fn() -> !) -> i32 {

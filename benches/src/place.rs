@@ -4,6 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// What cargo adds to the environment has every program look for its libraries in many places.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// What a column is; the tables ask for it by this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
@@ -15,12 +18,16 @@ pub enum Column {
     Notify,
     /// The same program in namespaces of its own.
     NotifyInside,
+    /// The same in a pid namespace with a `/proc` of its own.
+    NotifyNumbered,
     /// The empty tracer.
     Steered,
     /// anyns with the stop back end.
     Stop,
     /// The same in namespaces of its own.
     StopInside,
+    /// The same in a pid namespace with a `/proc` of its own.
+    StopNumbered,
     /// The rival.
     PRoot,
 }
@@ -81,7 +88,10 @@ pub fn places(programs: &Programs) -> Vec<Place> {
         (programs.path("anyns"), programs.path("floor"), programs.path("steered"));
     let notify = [&*anyns, "run", "--backend=notify", "--"];
     let stop = [&*anyns, "run", "--backend=stop", "--"];
-    let inside = ["unshare", "-Ur", "--uts"];
+    let inside = ["unshare", "-Ur", "--uts", "--ipc"];
+    // Not as their init, which no program that is measured usually is.
+    let numbered =
+        ["unshare", "-Urpf", "--uts", "--mount-proc", "sh", "-c", "\"$@\"; exit $?", "sh"];
     let place = |column, name, words| Place { column, name, words };
     let mut places = vec![
         place(Column::Native, "native us", behind("docker", &[])),
@@ -92,9 +102,19 @@ pub fn places(programs: &Programs) -> Vec<Place> {
             "notify, inside",
             behind("open", &[&notify[..], &inside].concat()),
         ),
+        place(
+            Column::NotifyNumbered,
+            "notify, pid",
+            behind("open", &[&notify[..], &numbered].concat()),
+        ),
         place(Column::Steered, "steered", behind("docker", &[&steered])),
         place(Column::Stop, "stop", behind("docker", &stop)),
         place(Column::StopInside, "stop, inside", behind("docker", &[&stop[..], &inside].concat())),
+        place(
+            Column::StopNumbered,
+            "stop, pid",
+            behind("docker", &[&stop[..], &numbered].concat()),
+        ),
     ];
     if Path::new("/usr/bin/proot").exists() {
         places.push(place(Column::PRoot, "PRoot", behind("docker", &["proot", "-r", "/"])));
@@ -112,8 +132,10 @@ impl Place {
         programs: &Programs,
         only: &str,
     ) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
-        let text = self
-            .run(&[&self.words[..], &[programs.path("workload"), "--only".into(), only.into()]])?;
+        // PRoot has been seen to wait for ever.
+        let limit = ["timeout", "--kill-after=5", "120"].map(str::to_owned);
+        let work = [programs.path("workload"), "--only".into(), only.into()];
+        let text = self.run(&[&limit, &self.words[..], &work])?;
         text.lines()
             .map(|line| {
                 let (task, microseconds) =
@@ -138,8 +160,12 @@ impl Place {
 
     fn run(&self, words: &[&[String]]) -> Result<String, Box<dyn Error>> {
         let words = words.concat();
-        let Output { status, stdout, .. } =
-            Command::new(&words[0]).args(&words[1..]).stderr(Stdio::inherit()).output()?;
+        let Output { status, stdout, .. } = Command::new(&words[0])
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", PATH)
+            .stderr(Stdio::inherit())
+            .output()?;
         if !status.success() {
             return Err(format!("{}: {}: {status}", self.name, words.join(" ")).into());
         }

@@ -13,19 +13,37 @@ use anyns_trap::{Answered, Call, Engine, Plan, Serve};
 const STOPPED: &[i64] = &[
     libc::SYS_getuid,
     libc::SYS_uname,
+    libc::SYS_getpid,
+    libc::SYS_kill,
     libc::SYS_setns,
     libc::SYS_sethostname,
     libc::SYS_newfstatat,
+    libc::SYS_statx,
     libc::SYS_openat,
+    libc::SYS_readlinkat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_getdents64,
+    libc::SYS_chdir,
+    libc::SYS_fchdir,
     libc::SYS_clone,
     libc::SYS_clone3,
     libc::SYS_execve,
+    libc::SYS_semop,
+    libc::SYS_shmat,
+    libc::SYS_unshare,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_fork,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_vfork,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
 ];
 
 struct Floor;
@@ -33,9 +51,11 @@ struct Floor;
 impl Serve for Floor {
     fn serve(&self, call: Call) -> Answered {
         match call.nr() {
-            libc::SYS_getuid | libc::SYS_uname | libc::SYS_setns | libc::SYS_sethostname => {
-                call.ret(0)
-            }
+            libc::SYS_getuid
+            | libc::SYS_uname
+            | libc::SYS_setns
+            | libc::SYS_sethostname
+            | libc::SYS_unshare => call.ret(0),
             _ => call.resume(),
         }
     }

@@ -8,6 +8,7 @@ fn main() {
     let command = anyns_supervisor::Command {
         plan: anyns_trap::Plan::notify(),
         argv: argv.collect(),
+        served: anyns_supervisor::SERVED,
         trace: std::env::var_os("TRACE").map(|_| {
             let to = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).expect("stderr");
             (anyns_supervisor::trace::Format::Text, to)

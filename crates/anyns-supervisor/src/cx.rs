@@ -1,17 +1,19 @@
 //! One call being served: its arguments, its caller, and the doors to everything a handler needs.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::sync::Arc;
 
-use anyns_trap::{Answered, Call, MemError, Memory};
+use anyns_trap::{Answered, Call, Failed, MemError, Memory, Ran};
 use nsproxy::{Cred, Task};
 use rustix::io::Errno;
 
 use crate::Supervisor;
 use crate::guests::{Guest, threads};
+use crate::numbers::View;
 use crate::procfs::Native;
 use crate::trouble::Trouble;
-use crate::vfs::{self, Place, Seeker};
+use crate::vfs::{self, Lost, Place, Seeker, Tree};
 
 /// Longest path, in bytes and with its final zero (`PATH_MAX`).
 const PATH_MAX: usize = 4096;
@@ -25,6 +27,14 @@ pub(crate) enum Verdict {
     Continue,
     /// The call returns a new descriptor of the guest's for this object.
     Install {
+        /// What to install.
+        fd: std::os::fd::OwnedFd,
+        /// Closed at exec.
+        cloexec: bool,
+    },
+    /// The same for an object that means nothing to us, so that it does not matter who closes it
+    /// last.
+    Hand {
         /// What to install.
         fd: std::os::fd::OwnedFd,
         /// Closed at exec.
@@ -46,6 +56,16 @@ pub(crate) struct Cx<'a> {
     nr: i64,
     tid: i32,
     args: [u64; 6],
+    at_once: bool,
+    /// What `/proc` shows the caller, once that was looked up.
+    pub(crate) shows: OnceCell<nsproxy::Arc<nsproxy::PidNs>>,
+    tree: OnceCell<Option<Tree>>,
+    /// What the caller has sent us of its own, once that was looked up.
+    lent: Option<crate::lent::Sent>,
+    /// The call has been answered on the way.
+    answered: Option<Answered>,
+    /// The directory that is being opened, and through which mount.
+    pub(crate) opened: Option<(vfs::Reached, crate::mounts::Identity)>,
 }
 
 impl<'a> Cx<'a> {
@@ -55,11 +75,59 @@ impl<'a> Cx<'a> {
         let guest = sup.find_guest(tid);
         if let Some(guest) = &guest {
             sup.guests.note_call(guest);
+            sup.ipc.waiters.returned(tid);
             // Before anything else is made of the call: exec ended the other threads, and this one
             // may be making a new one.
             sup.settle_exec(guest, true);
         }
-        Cx { sup, call: Some(call), guest, nr, tid, args }
+        Cx {
+            sup,
+            call: Some(call),
+            guest,
+            nr,
+            tid,
+            args,
+            at_once: false,
+            shows: OnceCell::new(),
+            tree: OnceCell::new(),
+            opened: None,
+            lent: None,
+            answered: None,
+        }
+    }
+
+    /// Starts serving a call at once; it is given back where that would have to wait already.
+    pub(crate) fn at_once(sup: &'a Supervisor, call: Call) -> Result<Self, Call> {
+        let (nr, tid, args) = (call.nr(), call.tid().0, call.args());
+        let guest = sup.guests.get_living(tid).or_else(|| sup.find_guest(tid));
+        if let Some(guest) = &guest {
+            if guest.expects_exec() {
+                return Err(call);
+            }
+            sup.guests.note_call(guest);
+        }
+        Ok(Cx {
+            sup,
+            call: Some(call),
+            guest,
+            nr,
+            tid,
+            args,
+            at_once: true,
+            shows: OnceCell::new(),
+            tree: OnceCell::new(),
+            opened: None,
+            lent: None,
+            answered: None,
+        })
+    }
+
+    /// Before what has to wait, or looks into files and memory by other ways than [`Cx::mem`].
+    ///
+    /// # Errors
+    /// [`Trouble::Later`] if the call is being served at once.
+    pub(crate) fn may_wait(&self) -> Result<(), Trouble> {
+        if self.at_once { Err(Trouble::Later) } else { Ok(()) }
     }
 
     /// Number of the call.
@@ -115,9 +183,57 @@ impl<'a> Cx<'a> {
         self.sup.meet(self.tid, self.guest.clone())
     }
 
+    /// The same for a call whose rule asks for a capability over the initial namespaces, should the
+    /// caller be in those. Who is not known and has none is told no without all else being looked up.
+    pub(crate) fn meet_capable(&self) -> Result<Met<'a>, Trouble> {
+        if self.guest.is_none()
+            && let Some(nobody) = self.sup.meet_without_capabilities(self.tid)
+        {
+            return Ok(nobody);
+        }
+        self.meet()
+    }
+
     /// The caller's credentials, wherever they are kept.
     pub(crate) fn cred(&self) -> Result<Arc<Cred>, Trouble> {
         self.sup.cred_of(self.tid, self.guest.as_deref())
+    }
+
+    /// The numbers as the caller reads them.
+    pub(crate) fn view(&self) -> View<'a> {
+        self.sup.view(self.guest.as_deref())
+    }
+
+    /// The caller, if it is in a pid namespace of ours.
+    pub(crate) fn numbered(&self) -> Option<&Arc<Guest>> {
+        self.guest.as_ref().filter(|guest| guest.is_numbered())
+    }
+
+    /// Has the kernel serve the call with these arguments instead; the caller finds its own as they
+    /// were.
+    pub(crate) fn run_with(&mut self, args: [u64; 6]) -> Served {
+        if args == self.args {
+            return Ok(Verdict::Continue);
+        }
+        match self.run(args)? {
+            Ok(ran) => Ok(Verdict::Answered(ran.release())),
+            Err(answered) => Ok(Verdict::Answered(answered)),
+        }
+    }
+
+    /// The same, and keeps the caller at the call's end; or the call has ended otherwise.
+    ///
+    /// # Errors
+    /// EPERM if the caller cannot be made to, because another guest traces it.
+    pub(crate) fn run(&mut self, args: [u64; 6]) -> Result<Result<Ran, Answered>, Trouble> {
+        match self.take().let_run(args) {
+            Ok(ran) => Ok(Ok(ran)),
+            Err(Failed::Untraceable(call)) => {
+                self.put_back(call);
+                Err(Errno::PERM.into())
+            }
+            Err(failed) => Ok(Err(failed.settle())),
+        }
     }
 
     /// The caller's memory.
@@ -144,7 +260,20 @@ impl<'a> Cx<'a> {
 
     /// Who looks paths up in this call.
     pub(crate) fn seeker(&self) -> Seeker<'_> {
-        Seeker { tid: self.tid, proc: &self.sup.proc }
+        let tree = self
+            .tree
+            .get_or_init(|| self.guest.as_ref().and_then(|guest| self.sup.tree_of(&guest.task)));
+        let scene = tree.as_ref().zip(self.guest.as_ref()).map(|(tree, guest)| vfs::Scene {
+            mounts: &self.sup.mounts,
+            tree,
+            task: &guest.task,
+        });
+        Seeker { tid: self.tid, sight: self, scene }
+    }
+
+    /// What the caller sees of the mounts of its namespace, if that is not what the host shows.
+    pub(crate) fn tree(&self) -> Option<&Tree> {
+        Some(self.seeker().scene?.tree)
     }
 
     /// Finds what a path names for the caller.
@@ -157,7 +286,83 @@ impl<'a> Cx<'a> {
         path: &std::ffi::CStr,
         follow: bool,
     ) -> Result<Place, Trouble> {
-        Ok(vfs::find(self.seeker(), dirfd, path, follow)?)
+        Ok(vfs::find(self.seeker(), dirfd, path, follow).map_err(|lost| lost.errno)?)
+    }
+
+    /// The same, where it matters why nothing is found.
+    pub(crate) fn look_up(
+        &self,
+        dirfd: i32,
+        path: &std::ffi::CStr,
+        follow: bool,
+    ) -> Result<Place, Lost> {
+        vfs::find(self.seeker(), dirfd, path, follow)
+    }
+
+    /// Ends a call whose path leads nowhere: the kernel says so, or makes what is missing, unless
+    /// it would find something that the caller cannot.
+    pub(crate) fn go_lost(&mut self, lost: Lost, path_arg: usize) -> Served {
+        match lost {
+            Lost { by_us: true, errno, .. } => Err(errno.into()),
+            Lost { moved: Some(moved), .. } => self.run_moved(&moved, path_arg),
+            Lost { .. } => Ok(Verdict::Continue),
+        }
+    }
+
+    /// Lets the kernel serve the call with another path.
+    pub(crate) fn run_moved(&mut self, path: &[u8], path_arg: usize) -> Served {
+        let path = CString::new(path).map_err(|_| Errno::NOENT)?;
+        let mut args = self.args;
+        args[path_arg] = self.held().scratch(path.as_bytes_with_nul())?;
+        match self.take().let_run(args) {
+            Ok(ran) => Ok(Verdict::Answered(ran.release())),
+            Err(Failed::Untraceable(call)) => {
+                // Another guest traces the caller. What it would find by its own path is not what
+                // it means.
+                self.put_back(call);
+                Err(Errno::ACCESS.into())
+            }
+            Err(failed) => Ok(Verdict::Answered(failed.settle())),
+        }
+    }
+
+    /// A copy of a descriptor of the caller's, which sends it itself where the host does not let us
+    /// take it.
+    ///
+    /// # Errors
+    /// EBADF if there is none; EPERM where that cannot be done.
+    pub(crate) fn borrow(&mut self, number: i32) -> Result<std::os::fd::OwnedFd, Trouble> {
+        let lent =
+            self.lent.get_or_insert_with(|| self.sup.lent.take(self.tid, self.nr, self.args));
+        if let Some((_, fd)) = lent.iter().find(|(of, _)| *of == number) {
+            return Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?);
+        }
+        match crate::syscalls::getdents::borrow(self.tid, number) {
+            Err(Errno::PERM | Errno::NOSYS) => {}
+            other => return Ok(other?),
+        }
+        let mut call = self.take();
+        match call.borrow_fd(number) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            lent => {
+                self.put_back(call);
+                return Ok(lent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?);
+            }
+        }
+        // It sends it, and makes its call anew.
+        let answered = match call.stop().and_then(|held| held.lend(number)) {
+            Ok((Ok(fd), held)) => {
+                let mut sent = self.lent.take().unwrap_or_default();
+                sent.push((number, fd));
+                self.sup.lent.keep(self.tid, self.nr, self.args, sent);
+                held.again()
+            }
+            Ok((Err(errno), held)) => held.ret(-i64::from(errno)),
+            Err(Failed::Untraceable(call)) => call.errno(libc::EPERM),
+            Err(failed) => failed.settle(),
+        };
+        self.answered = Some(answered);
+        Err(Trouble::Gone)
     }
 
     /// Takes the held call, for answers that need more than one step.
@@ -175,18 +380,54 @@ impl<'a> Cx<'a> {
         self.call.as_ref().expect("the call has not been answered")
     }
 
+    /// Ends a call with a descriptor that only the caller itself can receive.
+    fn send(&self, call: Call, fd: &std::os::fd::OwnedFd, cloexec: bool) -> Answered {
+        match call.give(std::os::fd::AsFd::as_fd(fd), cloexec) {
+            Ok((Ok(number), held)) => {
+                // Before the caller goes on: what it does with it next depends on that.
+                self.note_opened(Some(number));
+                held.ret(number.into())
+            }
+            Ok((Err(errno), held)) => held.ret(-i64::from(errno)),
+            // Another guest traces it.
+            Err(Failed::Untraceable(call)) => call.errno(libc::EPERM),
+            Err(failed) => failed.settle(),
+        }
+    }
+
+    /// Notes as which descriptor a directory was opened.
+    fn note_opened(&self, number: Option<i32>) {
+        let guest = self.guest.as_ref();
+        if let (Some((reached, identity)), Some(number), Some(guest)) =
+            (&self.opened, number, guest)
+        {
+            self.sup.mounts.note_place((guest.tgid, number), reached, identity);
+        }
+    }
+
     /// Answers the call as its handler decided.
     pub(crate) fn finish(mut self, served: Served) -> Answered {
+        if let Some(answered) = self.answered.take() {
+            return answered;
+        }
         match served {
             Ok(Verdict::Answered(answered)) => answered,
             Ok(Verdict::Return(value)) => self.take().ret(value),
             Ok(Verdict::Continue) => self.take().resume(),
+            Ok(Verdict::Hand { fd, cloexec }) => {
+                self.take().install_fd(std::os::fd::AsFd::as_fd(&fd), cloexec).1
+            }
             Ok(Verdict::Install { fd, cloexec }) => {
                 // Our copy goes before the guest runs on: once it closes its own, nobody may have the
                 // object open any more.
                 let mut call = self.take();
                 let added = call.add_fd(std::os::fd::AsFd::as_fd(&fd), None, cloexec);
+                if added.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBADF)) {
+                    // It was opened with O_PATH.
+                    return self.send(call, &fd, cloexec);
+                }
                 drop(fd);
+                self.note_opened(added.as_ref().ok().copied());
                 match added {
                     Ok(number) => call.ret(number.into()),
                     // The guest has too many descriptors, say.
@@ -217,6 +458,8 @@ pub(crate) struct Met<'a> {
     /// Threads of the same group that the model met only for the length of this call.
     others: Vec<Arc<Task>>,
     kept: bool,
+    /// Its ids have not been looked up.
+    vague: bool,
 }
 
 impl<'a> Met<'a> {
@@ -230,12 +473,20 @@ impl<'a> Met<'a> {
             guest: Some(guest),
             others: Vec::new(),
             kept: true,
+            vague: false,
         }
     }
 
     /// A task that was just introduced.
     pub(crate) fn introduced(sup: &'a Supervisor, tid: i32, tgid: i32, task: Arc<Task>) -> Self {
-        Met { sup, task, tid, tgid, guest: None, others: Vec::new(), kept: false }
+        Met { sup, task, tid, tgid, guest: None, others: Vec::new(), kept: false, vague: false }
+    }
+
+    /// A task of which only that is known that it has no capability.
+    pub(crate) fn vague(sup: &'a Supervisor, tid: i32, task: Arc<Task>) -> Self {
+        let mut met = Met::introduced(sup, tid, tid, task);
+        met.vague = true;
+        met
     }
 
     /// Introduces the threads of the same group that the model does not know, so that rules about
@@ -261,6 +512,11 @@ impl<'a> Met<'a> {
         if let Some(guest) = &self.guest {
             return Ok(guest.clone());
         }
+        if self.vague {
+            // No rule lets such a one change anything.
+            return Err(Trouble::Errno(Errno::PERM));
+        }
+        self.task.set_number(self.tid as u32);
         let guest = self.sup.enter(self.tid, self.tgid, self.task.clone())?;
         self.guest = Some(guest.clone());
         self.kept = true;

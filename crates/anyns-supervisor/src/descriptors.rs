@@ -4,16 +4,19 @@
 //! dup(2), fork(2) and SCM_RIGHTS need no bookkeeping. The entry goes when the last copy, anywhere,
 //! is closed.
 
-use std::collections::HashMap;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use nsproxy::AnyNamespace;
+use anyns_trap::raw;
+use nsproxy::{AnyNamespace, Kind};
 use parking_lot::RwLock;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use crate::maps::HashMap;
 use crate::procfs::{ControlFile, Proc, read_file};
+use crate::syscalls::context::Context;
 use crate::vfs;
 
 /// What a guest's descriptor stands for.
@@ -36,6 +39,10 @@ pub(crate) enum Given {
     Path(AnyNamespace),
     /// A control file open for writing.
     Control(Arc<ControlFile>),
+    /// A tree of mounts that is in no namespace.
+    Tree(Arc<nsproxy::DetachedTree>),
+    /// A file system on its way.
+    Context(Arc<Context>),
 }
 
 /// The descriptors that are out.
@@ -46,8 +53,13 @@ pub(crate) struct Descriptors {
     next: AtomicU64,
     /// The initial namespaces, by the inode numbers of the host's own.
     initial: Vec<AnyNamespace>,
+    /// The kernel's ids of those, where it has ids (since 6.18).
+    initial_ids: Vec<Option<u64>>,
     namespace_device: u64,
 }
+
+/// In every id that is ours: the kernel counts from 1 and does not come this far.
+const OUR_IDS: u64 = 1 << 63;
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -58,7 +70,18 @@ struct Tables {
 impl Descriptors {
     /// Nothing given yet; `initial` are the namespaces that the host's own files stand for.
     pub(crate) fn new(proc: &Proc, initial: Vec<AnyNamespace>) -> Descriptors {
-        Descriptors { initial, namespace_device: proc.namespace_device(), ..Descriptors::default() }
+        let initial_ids = initial.iter().map(|namespace| host_id(namespace.kind())).collect();
+        let namespace_device = proc.namespace_device();
+        Descriptors { initial, initial_ids, namespace_device, ..Descriptors::default() }
+    }
+
+    /// The id of a namespace, which no other one of the host ever has. `None` on a kernel that has
+    /// none to tell.
+    pub(crate) fn id_of(&self, namespace: &AnyNamespace) -> Option<u64> {
+        match self.initial.iter().position(|initial| initial == namespace) {
+            Some(place) => self.initial_ids[place],
+            None => self.initial_ids.iter().any(Option::is_some).then(|| OUR_IDS | namespace.id()),
+        }
     }
 
     /// A fresh token for an object that is about to be given.
@@ -109,7 +132,7 @@ impl Descriptors {
         let tables = self.tables.read();
         match &tables.by_inode.get(tables.inodes.get(&token)?)?.1 {
             Given::Control(file) => Some(file.clone()),
-            Given::Namespace(_) | Given::Path(_) => None,
+            Given::Namespace(_) | Given::Path(_) | Given::Tree(_) | Given::Context(_) => None,
         }
     }
 
@@ -131,8 +154,8 @@ impl Descriptors {
         }
         match self.given(&stat) {
             Some(Given::Namespace(namespace)) => return Ok(Thing::Namespace(namespace)),
-            Some(Given::Path(_)) => return Err(Errno::BADF),
-            Some(Given::Control(_)) | None => {}
+            Some(Given::Path(_) | Given::Tree(_)) => return Err(Errno::BADF),
+            Some(Given::Control(_) | Given::Context(_)) | None => {}
         }
         if stat.st_dev == self.namespace_device {
             let same = self.initial.iter().find(|one| u64::from(one.inode()) == stat.st_ino);
@@ -142,6 +165,13 @@ impl Descriptors {
         }
         Ok(Thing::Other)
     }
+}
+
+/// The kernel's id of our own namespace of a type.
+fn host_id(kind: Kind) -> Option<u64> {
+    let file = std::fs::File::open(format!("/proc/self/ns/{}", kind.name())).ok()?;
+    let (_, [id, _]) = raw::ns_words(file.as_raw_fd(), raw::NsWords::Id).ok()?;
+    Some(id)
 }
 
 fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {

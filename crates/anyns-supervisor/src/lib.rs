@@ -7,6 +7,7 @@
 //! * `table` is the only list of the calls we stop; the filter is built from it.
 //! * `syscalls` has the handlers, one file per group of calls.
 //! * `guests` knows the tasks that ever left the initial namespaces; all others are the kernel's.
+//! * `numbers`: who is called by which number, and by whom.
 //! * `procfs`, `vfs`, `descriptors`: the files whose contents are ours, how a path leads to them,
 //!   and the descriptors that stand for them.
 //!
@@ -15,8 +16,15 @@
 mod abi;
 mod cx;
 mod descriptors;
+mod disguise;
+mod exec;
 mod guests;
+mod ipc;
 mod judge;
+mod lent;
+mod maps;
+mod mounts;
+mod numbers;
 mod procfs;
 mod run;
 mod syscalls;
@@ -29,15 +37,16 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Once, Weak};
 
 use anyns_trap::placeholder::Placeholders;
-use anyns_trap::{Answered, Call, Serve, Tid};
-use nsproxy::{AnyNamespace, Cred, Kind, KindSet, System, Task};
+use anyns_trap::{Answered, Call, Sender, Serve, Tid};
+use nsproxy::{AnyNamespace, Cred, Kgid, Kind, KindSet, Kuid, System, Task};
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use rustix::process::Resource;
+use rustix::process::{Pid, Resource};
 
 use crate::cx::{Cx, Met, Verdict, native};
 use crate::descriptors::{Descriptors, Given};
 use crate::guests::{Guest, Guests};
+use crate::mounts::Mounts;
 use crate::procfs::{ControlFile, Native, Proc};
 use crate::trouble::Trouble;
 
@@ -53,7 +62,7 @@ const FIRST_INODE: u32 = 0xF800_0000;
 
 /// The types of namespaces that guests are served. The flags of the others are refused as by a
 /// kernel that was built without them, whatever the model could do.
-pub const SERVED: KindSet = KindSet::of(&[Kind::User, Kind::Uts]);
+pub const SERVED: KindSet = KindSet::of(&[Kind::User, Kind::Uts, Kind::Ipc, Kind::Mnt, Kind::Pid]);
 
 /// What a supervisor is started with.
 #[derive(Debug)]
@@ -64,6 +73,8 @@ pub struct Options {
     pub trace: Option<trace::Trace>,
     /// Whether the first guest had `no_new_privs` set before the filter needed it.
     pub no_new_privs: bool,
+    /// The types of namespaces that guests are served.
+    pub served: KindSet,
 }
 
 /// Serves one tree of guests.
@@ -71,8 +82,12 @@ pub struct Supervisor {
     system: System,
     guests: Guests,
     proc: Proc,
+    mounts: Mounts,
+    lent: lent::Lent,
+    programs: exec::Programs,
     descriptors: Descriptors,
     placeholders: Mutex<Option<Arc<Placeholders>>>,
+    ipc: ipc::Ipc,
     watched: Once,
     me: Weak<Supervisor>,
     chain: Vec<i32>,
@@ -87,28 +102,48 @@ impl Supervisor {
     /// What the host lacks: `/proc`, descriptors, threads.
     pub fn start(options: Options) -> std::io::Result<Arc<Supervisor>> {
         allow_descriptors();
+        anyns_trap::objects::sweep();
+        anyns_trap::store::sweep();
         let proc = Proc::new()?;
         let trace = options.trace.map(Arc::new);
-        let config = configuration()?;
+        let config = configuration(options.served)?;
         let system = match &trace {
             Some(trace) => System::with_events(config, trace.clone()),
             None => System::new(config),
         };
-        let initial =
-            vec![AnyNamespace::User(system.init_user()), AnyNamespace::Uts(system.init_uts())];
+        let initial = initial_namespaces(&system);
         let guests = Guests::new()?;
         Ok(Arc::new_cyclic(|me| Supervisor {
             me: me.clone(),
             watched: Once::new(),
             descriptors: Descriptors::new(&proc, initial),
             guests,
+            mounts: Mounts::default(),
+            lent: lent::Lent::default(),
+            programs: exec::Programs::default(),
             placeholders: Mutex::default(),
+            ipc: ipc::Ipc::default(),
             chain: options.chain,
             no_new_privs: options.no_new_privs,
             system,
             proc,
             trace,
         }))
+    }
+
+    /// The supervisor, for what outlives a call. None at its very end.
+    pub(crate) fn shared(&self) -> Result<Arc<Supervisor>, Trouble> {
+        self.me.upgrade().ok_or(Trouble::Gone)
+    }
+
+    /// Tells whether events are written somewhere, which may take as long as whoever reads them likes.
+    pub(crate) fn writes(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    /// Tells whether guests are served namespaces of a type.
+    pub(crate) fn serves(&self, kind: Kind) -> bool {
+        self.system.config().built.contains(kind)
     }
 
     /// The numbers of our own processes.
@@ -159,6 +194,7 @@ impl Supervisor {
                 Ok(Met::known(self, guest))
             }
             None => {
+                self.mounts.tell(&self.system);
                 let native = native(tid)?;
                 let tgid = native.tgid;
                 let peer = self.guests.group(tgid).into_iter().next();
@@ -174,6 +210,18 @@ impl Supervisor {
                 Ok(Met::introduced(self, tid, tgid, task))
             }
         }
+    }
+
+    /// An unknown task that has no capability, for rules that ask for one. None if it has any.
+    pub(crate) fn meet_without_capabilities(&self, tid: i32) -> Option<Met<'_>> {
+        let sets = rustix::thread::capabilities(Pid::from_raw(tid)).ok()?;
+        if !sets.effective.is_empty() {
+            return None;
+        }
+        let cred = Cred::user(&self.system.init_user(), Kuid(u32::MAX), Kgid(u32::MAX));
+        let task = self.system.adopt(None, cred);
+        task.set_tag(tid as u64);
+        Some(Met::vague(self, tid, task))
     }
 
     /// The credentials of a task, wherever they are kept.
@@ -205,6 +253,59 @@ impl Supervisor {
         Cred { no_new_privs, ..native.cred(self.system.init_user()) }
     }
 
+    /// What a task sees of the mounts of its namespace, if that is not what the host shows.
+    pub(crate) fn tree_of(&self, task: &Task) -> Option<vfs::Tree> {
+        let tree = self.any_tree_of(task)?;
+        let as_host = tree.view.is_hosts() && tree.view.top().is_none_or(|top| top == tree.root);
+        (!as_host).then_some(tree)
+    }
+
+    /// The same, even if it is what the host shows.
+    pub(crate) fn any_tree_of(&self, task: &Task) -> Option<vfs::Tree> {
+        let root = task.root()?;
+        let view = self.mounts.view(&task.nsproxy()?.mnt);
+        Some(vfs::Tree { view, root: (root.mount(), root.dentry()) })
+    }
+
+    /// Remembers through which mounts of `tree` a process has opened its directories, since that
+    /// cannot be seen from them later.
+    pub(crate) fn note_descriptors(&self, tgid: i32, tree: &vfs::Tree) {
+        let Ok(all) = std::fs::read_dir(format!("/proc/{tgid}/fd")) else { return };
+        let numbers = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for number in numbers.collect::<Vec<i32>>() {
+            let path = format!("/proc/{tgid}/fd/{number}");
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let Ok(fd) = rustix::fs::open(path, flags, rustix::fs::Mode::empty()) else { continue };
+            let Ok(identity) = mounts::Identity::of(&fd) else { continue };
+            let known = || self.mounts.opened_through(&identity, (tgid, number)).is_some();
+            if !identity.is_directory() || known() {
+                continue;
+            }
+            if let Ok(Some(mount)) = vfs::stands(&self.mounts, &tree.view, &fd, &identity) {
+                self.mounts.note_number((tgid, number), &tree.view, &identity, mount);
+            }
+        }
+    }
+
+    /// The same of all processes in a mount namespace that is about to become another than the host's.
+    pub(crate) fn note_all_descriptors(&self, task: &Task) {
+        let Some(tree) = self.any_tree_of(task) else { return };
+        let Some(proxy) = task.nsproxy().filter(|_| tree.view.is_hosts()) else { return };
+        let there = |other: &Task| {
+            other.nsproxy().is_some_and(|other| nsproxy::Arc::ptr_eq(&other.mnt, &proxy.mnt))
+        };
+        for tgid in self.guests.processes(there) {
+            self.note_descriptors(tgid, &tree);
+        }
+    }
+
+    /// The mounts of the host.
+    pub(crate) fn hosts_tree(&self) -> Option<vfs::Tree> {
+        let view = self.mounts.view(&self.system.init_nsproxy().mnt);
+        let root = view.top()?;
+        Some(vfs::Tree { view, root })
+    }
+
     /// Enters a task in the table.
     pub(crate) fn enter(
         &self,
@@ -223,6 +324,7 @@ impl Supervisor {
     /// the kernel's would be now.
     pub(crate) fn settle(&self) {
         self.guests.settle();
+        self.mounts.settle();
         if self.descriptors.len() > 0 {
             let placeholders = self.placeholders.lock().clone();
             if let Some(placeholders) = placeholders {
@@ -270,7 +372,13 @@ impl Supervisor {
     fn watch_deaths(&self) {
         self.watched.call_once(|| {
             let Some(me) = self.me.upgrade() else { return };
-            let watch = move || me.guests.watch();
+            let watch = move || {
+                me.guests.watch(|| {
+                    me.ipc.waiters.forget_dead();
+                    me.ipc.queues.lock().settle();
+                    me.mounts.settle();
+                });
+            };
             let thread = std::thread::Builder::new().name("anyns-deaths".into()).spawn(watch);
             if let Err(error) = thread {
                 // Deaths are then noticed only when somebody counts.
@@ -297,11 +405,64 @@ impl Supervisor {
 impl Serve for Supervisor {
     fn serve(&self, call: Call) -> Answered {
         let mut cx = Cx::new(self, call);
-        let served = match table::handler(cx.nr()) {
-            Some(handler) => handler(&mut cx),
-            None => Ok(Verdict::Continue),
+        // What is made for a program to start from is ours; who may find it is judged there.
+        let is_exec = matches!(cx.nr(), libc::SYS_execve | libc::SYS_execveat);
+        let disguise = match is_exec {
+            true => Ok(disguise::Disguise::none()),
+            false => disguise::Disguise::of(&cx),
+        };
+        let served = match (table::handler(cx.nr()), &disguise) {
+            (_, Err(_)) => disguise.map(|_| Verdict::Continue),
+            (Some(handler), Ok(_)) => handler(&mut cx),
+            (None, Ok(_)) => Ok(Verdict::Continue),
         };
         cx.finish(served)
+    }
+
+    fn reaped(&self, tid: Tid, _status: i32) {
+        self.guests.note_death(tid.0);
+    }
+
+    fn serve_at_once(&self, call: Call) -> Result<Answered, Call> {
+        let handler = table::handler_at_once(call.nr()).filter(|_| !self.writes());
+        let Some(handler) = handler else { return Err(call) };
+        let mut cx = Cx::at_once(self, call)?;
+        match handler(&mut cx) {
+            Err(Trouble::Later) => Err(cx.take()),
+            served => Ok(cx.finish(served)),
+        }
+    }
+
+    fn never_waits(&self, nr: i64) -> bool {
+        table::never_waits(nr)
+    }
+
+    fn serves_numbers(&self) -> bool {
+        self.serves(Kind::Pid)
+    }
+
+    fn renames_senders(&self) -> bool {
+        self.guests.any_numbered()
+    }
+
+    fn shields(&self, to: Tid, signal: i32) -> bool {
+        let unstoppable = matches!(signal, libc::SIGKILL | libc::SIGSTOP);
+        let init = || {
+            self.guests.peek(to.0).is_some_and(|guest| {
+                guest.is_numbered() && guest.task.is_init() && !guest.task.has_exited()
+            })
+        };
+        !unstoppable && init() && syscalls::deliver::has_default(to.0, signal)
+    }
+
+    fn sender(&self, to: Tid, from: i32) -> Option<Sender> {
+        let target = self.guests.peek(to.0).filter(|guest| guest.is_numbered())?;
+        let ns = target.task.pid_ns()?;
+        let sender = self.guests.peek(from);
+        let pid = numbers::sender_seen(sender.as_deref(), &ns);
+        // All ids of a tree are its owner's on the host.
+        let uid = sender.map_or_else(own_uid, |sender| sender.task.cred().uid);
+        Some(Sender { pid, uid: target.task.cred().user.uid_in(uid) })
     }
 }
 
@@ -309,6 +470,10 @@ impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Supervisor").field("guests", &self.guests.len()).finish_non_exhaustive()
     }
+}
+
+fn own_uid() -> nsproxy::Kuid {
+    nsproxy::Kuid(rustix::process::getuid().as_raw())
 }
 
 /// Tells whether a task's root directory is not the one we know, because it called chroot(2).
@@ -329,15 +494,34 @@ fn allow_descriptors() {
     let _ = rustix::process::setrlimit(Resource::Nofile, limit);
 }
 
+/// The initial namespaces. Those of types that are not served can be joined by nobody but are known.
+fn initial_namespaces(system: &System) -> Vec<AnyNamespace> {
+    let proxy = system.init_nsproxy();
+    vec![
+        AnyNamespace::User(system.init_user()),
+        AnyNamespace::Pid(system.init_pid()),
+        AnyNamespace::Mnt(proxy.mnt.clone()),
+        AnyNamespace::Uts(proxy.uts.clone()),
+        AnyNamespace::Ipc(proxy.ipc.clone()),
+        AnyNamespace::Net(proxy.net.clone()),
+        AnyNamespace::Cgroup(proxy.cgroup.clone()),
+        AnyNamespace::Time(proxy.time.clone()),
+    ]
+}
+
 fn host_error(doing: &'static str, error: &std::io::Error) -> Trouble {
     let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
     Trouble::Host { doing, errno }
 }
 
 /// The model of this host: its names, and its own namespaces' numbers for the initial ones.
-fn configuration() -> std::io::Result<nsproxy::Config> {
-    let mut config =
-        nsproxy::Config { first_inode: FIRST_INODE, built: SERVED, ..nsproxy::Config::default() };
+fn configuration(built: KindSet) -> std::io::Result<nsproxy::Config> {
+    let mut config = nsproxy::Config {
+        first_inode: FIRST_INODE,
+        built,
+        numbers: nsproxy::Numbers::Given,
+        ..nsproxy::Config::default()
+    };
     for (index, kind) in Kind::ALL.iter().enumerate() {
         let stat = rustix::fs::stat(format!("/proc/self/ns/{}", kind.name()));
         if let Ok(stat) = stat {
@@ -355,6 +539,7 @@ fn configuration() -> std::io::Result<nsproxy::Config> {
         config.max_namespaces = threads / 2;
     }
     for (file, to) in [
+        ("/proc/sys/kernel/pid_max", &mut config.pid_max),
         ("/proc/sys/kernel/overflowuid", &mut config.overflow_uid),
         ("/proc/sys/kernel/overflowgid", &mut config.overflow_gid),
     ] {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyns_trap::chain::{self, Ended, Failure, Supervise, Tree};
 use anyns_trap::{Engine, Plan};
+use nsproxy::KindSet;
 
 use crate::trace::{Format, Trace};
 use crate::{Options, Supervisor, table};
@@ -20,6 +21,8 @@ pub struct Command {
     pub argv: Vec<CString>,
     /// In which way its calls reach us.
     pub plan: Plan,
+    /// The types of namespaces that its guests are served.
+    pub served: KindSet,
     /// In which form events are told, and where to; none if nobody asked.
     pub trace: Option<(Format, OwnedFd)>,
 }
@@ -31,17 +34,17 @@ pub struct Command {
 pub fn run(command: Command) -> Result<Ended, Failure> {
     let keep = command.trace.iter().map(|(_, to)| to.as_raw_fd()).collect();
     let options = chain::Options { argv: command.argv, keep };
-    let (trace, plan) = (command.trace, command.plan);
+    let (trace, plan, served) = (command.trace, command.plan, command.served);
     let no_new_privs = rustix::thread::no_new_privs().unwrap_or(true);
     chain::run(
         options,
-        |pids| table::filter(chain::guard(pids), &plan),
+        |pids| table::filter(chain::guard(pids), &plan, served),
         |place| {
             let pids = place.pids;
             let trace =
                 trace.map(|(format, to)| Trace::new(format, Box::new(std::fs::File::from(to))));
             let chain = vec![pids.cli, pids.supervisor, pids.watchdog];
-            let supervisor = Supervisor::start(Options { chain, trace, no_new_privs })?;
+            let supervisor = Supervisor::start(Options { chain, trace, no_new_privs, served })?;
             let plan = &plan;
             Ok(move |tree: Tree| -> io::Result<Box<dyn Supervise>> {
                 let engine = Engine::start(plan, tree, supervisor.clone(), 0)?;
@@ -65,5 +68,6 @@ impl Supervise for Serving {
     fn finished(self: Box<Self>) {
         // The last guest's namespaces die before the process does, so that a trace ends with them.
         self.supervisor.guests.settle();
+        self.supervisor.mounts.close();
     }
 }

@@ -1,4 +1,4 @@
-//! The four ways a call can go wrong, and what the guest is told in each.
+//! The ways a call can go wrong, and what the guest is told in each.
 
 use std::fmt;
 
@@ -15,7 +15,9 @@ pub(crate) enum Trouble {
     Errno(Errno),
     /// The caller died or its call was cancelled: undo, answer nobody.
     Gone,
-    /// Our trouble: logged with its context, and EIO for the guest.
+    /// Served at once, the call would have to wait: a worker is to serve it, from its beginning.
+    Later,
+    /// Our trouble: logged with its context, and mostly EIO for the guest.
     Host {
         /// What was being done.
         doing: &'static str,
@@ -36,10 +38,12 @@ impl Trouble {
             Trouble::Refused(refusal) => refusal.errno.raw(),
             Trouble::Errno(errno) => errno.raw_os_error(),
             // Nobody hears it.
-            Trouble::Gone => Errno::SRCH.raw_os_error(),
+            Trouble::Gone | Trouble::Later => Errno::SRCH.raw_os_error(),
             Trouble::Host { errno: Errno::NOMEM | Errno::MFILE | Errno::NFILE, .. } => {
                 Errno::NOMEM.raw_os_error()
             }
+            // No room for a thread of ours under the limit that is the guest's, too.
+            Trouble::Host { errno: Errno::AGAIN, .. } => Errno::AGAIN.raw_os_error(),
             Trouble::Host { .. } => Errno::IO.raw_os_error(),
         }
     }
@@ -51,6 +55,7 @@ impl fmt::Display for Trouble {
             Trouble::Refused(refusal) => refusal.fmt(f),
             Trouble::Errno(errno) => errno.fmt(f),
             Trouble::Gone => f.write_str("the caller is gone"),
+            Trouble::Later => f.write_str("to be served later"),
             Trouble::Host { doing, errno } => write!(f, "{doing}: {errno}"),
         }
     }
@@ -74,6 +79,7 @@ impl From<MemError> for Trouble {
             MemError::Fault => Trouble::Errno(Errno::FAULT),
             MemError::TooLong => Trouble::Errno(Errno::NAMETOOLONG),
             MemError::Gone => Trouble::Gone,
+            MemError::Later => Trouble::Later,
             // The host does not let us see this program's memory (it is not readable by its own
             // user): the callers that can go on without it do so before this.
             MemError::Denied => Trouble::Errno(Errno::FAULT),

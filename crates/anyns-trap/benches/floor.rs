@@ -129,7 +129,7 @@ fn vfork_exec_both_traced() {
         if c.nr() != libc::SYS_execve {
             return let_fork(c);
         }
-        match c.let_exec() {
+        match c.let_exec(None) {
             Ok(execed) => execed.release(),
             Err(failed) => failed.settle(),
         }

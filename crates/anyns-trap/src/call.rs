@@ -1,13 +1,13 @@
 //! One held call and the ways to end it.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::memory::{MemError, Memory};
 use crate::notify::{Port, Told};
-use crate::stop::{Keeper, Shared, Slot, gift};
-use crate::trace::{Execed, Failed, Forked, Held, Ran, Standing};
+use crate::stop::{Keeper, Shared, Slot, gift, minder};
+use crate::trace::{Birth, Execed, Failed, Forked, Frozen, Held, Ran, Sender, Standing, Steer};
 use crate::{Tid, arch, sys};
 
 /// Proof that a call was answered. Only ending a [`Call`] makes one.
@@ -50,6 +50,11 @@ impl Call {
 
     pub(crate) fn stopped(told: Told, at: Standing) -> Call {
         Call { told, door: Some(Door::Stands(Box::new(at))) }
+    }
+
+    /// Whether the call was stopped, and not told: one with six arguments cannot be resumed then.
+    pub fn is_stopped(&self) -> bool {
+        self.stands()
     }
 
     /// Whether the caller stands before its call, and does not wait in it.
@@ -141,6 +146,11 @@ impl Call {
         self.told.args[i]
     }
 
+    /// Whether the caller is traced for good, so that its tracer names the senders of its signals.
+    pub fn is_traced(&self) -> bool {
+        crate::stop::keeper_of(self.told.tid).is_some()
+    }
+
     /// The address behind the call instruction.
     pub fn ip(&self) -> u64 {
         self.told.ip
@@ -197,7 +207,10 @@ impl Call {
     pub fn resume(mut self) -> Answered {
         let reached = match self.door.take() {
             None => false,
-            Some(Door::Told(port)) => port.resume(self.told.id),
+            Some(Door::Told(port)) => {
+                minder::make_way(self.told.nr, &self.told.args);
+                port.resume(self.told.id)
+            }
             Some(Door::Stands(at)) => {
                 let reached = at.is_alive();
                 at.pass();
@@ -205,6 +218,11 @@ impl Call {
             }
         };
         Answered::new(reached)
+    }
+
+    /// Keeps the call for later: whoever gets it has to end it.
+    pub fn keep(self) -> (Call, Answered) {
+        (self, Answered::new(true))
     }
 
     /// Gives the caller a copy of `fd` under its lowest free number and ends the call with that
@@ -220,6 +238,8 @@ impl Call {
                 self.door = None;
                 (Ok(number), Answered::new(true))
             }
+            // The kernel takes none here that was opened with O_PATH.
+            Err(e) if e.raw_os_error() == Some(libc::EBADF) => gift::install(self, fd, cloexec),
             Err(e) => {
                 let errno = e.raw_os_error().unwrap_or(libc::EIO);
                 (Err(errno), self.errno(errno))
@@ -227,8 +247,18 @@ impl Call {
         }
     }
 
-    /// Gives the caller a copy of `fd` without ending the call, under its lowest free number or at
-    /// `at` (as `dup3` would). Errors are the kernel's; `ENOENT` means that the caller is gone.
+    /// Holds the caller and gives it a copy of `fd` under its lowest free number, or the errno for which
+    /// it gets none; unlike [`Call::add_fd`] also of one that was opened with O_PATH.
+    pub fn give(
+        self,
+        fd: BorrowedFd<'_>,
+        cloexec: bool,
+    ) -> Result<(Result<i32, i32>, Held), Failed> {
+        gift::send_to(self, fd, cloexec)
+    }
+
+    /// Gives the caller a copy of `fd`, which was not opened with O_PATH, without ending the call,
+    /// under its lowest free number or at `at` (as `dup3` would). Errors are the kernel's; `ENOENT` means that the caller is gone.
     pub fn add_fd(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -238,7 +268,12 @@ impl Call {
         match self.door.take() {
             None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
             Some(Door::Told(port)) => {
+                // It wakes to take it, and we when it has it.
+                let steer = Steer::here(self.told.tid);
                 let added = sys::notif_addfd(port.fd(), self.told.id, fd, at, cloexec, false);
+                if let Some(steer) = steer {
+                    steer.restore(self.told.tid);
+                }
                 self.door = Some(Door::Told(port));
                 added
             }
@@ -250,58 +285,117 @@ impl Call {
         }
     }
 
+    /// Takes a copy of a descriptor of the caller's, which is made to send it. Only where calls are
+    /// stopped: where they are told, pidfd_getfd(2) does it.
+    pub fn borrow_fd(&mut self, number: i32) -> io::Result<OwnedFd> {
+        match self.door.take() {
+            Some(Door::Stands(standing)) => {
+                let (taken, standing) = gift::lend(*standing, self.told, number);
+                self.door = standing.map(|standing| Door::Stands(Box::new(standing)));
+                taken
+            }
+            door => {
+                self.door = door;
+                Err(io::Error::from_raw_os_error(libc::EPERM))
+            }
+        }
+    }
+
     /// Puts `bytes` below the caller's stack pointer and its red zone, where nothing of the
     /// guest's lives, and gives the address: for pointer arguments of an edited call.
     pub fn scratch(&self, bytes: &[u8]) -> Result<u64, MemError> {
+        let addr = self.scratch_room(bytes.len())?;
+        self.write_scratch(addr, bytes)?;
+        Ok(addr)
+    }
+
+    /// Writes to where [`Call::scratch_room`] said. A stack that does not reach so far yet grows.
+    pub fn write_scratch(&self, addr: u64, bytes: &[u8]) -> Result<(), MemError> {
+        self.mem().write_below(addr, bytes)
+    }
+
+    /// Where [`Call::scratch`] would put so many bytes: for bytes with addresses of their own in them.
+    pub fn scratch_room(&self, len: usize) -> Result<u64, MemError> {
         let stack = match &self.door {
             Some(Door::Stands(at)) => at.stack().ok_or(MemError::Gone)?,
             _ => self.stack_by_number()?,
         };
-        let room = arch::RED_ZONE + bytes.len() as u64;
-        let addr = stack.checked_sub(room).ok_or(MemError::Fault)? & !15;
-        self.mem().write(addr, bytes)?;
-        Ok(addr)
+        let room = arch::RED_ZONE + len as u64;
+        Ok(stack.checked_sub(room).ok_or(MemError::Fault)? & !15)
     }
 
     fn stack_by_number(&self) -> Result<u64, MemError> {
-        let line = std::fs::read_to_string(format!("/proc/{}/syscall", self.told.tid));
-        let line = line.map_err(|e| match e.raw_os_error() {
-            Some(libc::EPERM) | Some(libc::EACCES) => MemError::Denied,
-            _ => MemError::Gone,
-        })?;
-        line.split_whitespace()
-            .nth(7)
-            .and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok())
-            .ok_or(MemError::Gone)
+        loop {
+            let line = std::fs::read_to_string(format!("/proc/{}/syscall", self.told.tid));
+            let line = line.map_err(|e| match e.raw_os_error() {
+                Some(libc::EPERM) | Some(libc::EACCES) => MemError::Denied,
+                _ => MemError::Gone,
+            })?;
+            let stack = line.split_whitespace().nth(7);
+            let stack = stack.and_then(|word| word.strip_prefix("0x"));
+            match stack.and_then(|word| u64::from_str_radix(word, 16).ok()) {
+                Some(stack) => return Ok(stack),
+                // It has told its call and not yet left its processor.
+                None if self.is_alive() => std::thread::yield_now(),
+                None => return Err(MemError::Gone),
+            }
+        }
     }
 
     /// Lets a fork, vfork, clone or clone3 happen, with other arguments if `edit` says so, and
     /// keeps parent and child stopped until [`Forked::release`].
     pub fn let_fork(self, edit: Option<[u64; 6]>) -> Result<Forked, Failed> {
-        self.let_fork_undoing(edit, &mut || {})
+        self.let_fork_undoing(edit, &mut |_| {})
     }
 
     /// The same. When nothing is born, `undo` is called, unless the caller has died or cannot be
     /// traced. The caller has made no further told call then; with `edit` (which may be the call's
-    /// own arguments) it still stands at the end of this one.
+    /// own arguments) it still stands at the end of this one. It is told why: the errno with which
+    /// the kernel refused, or nothing if the call is made anew or its errno is not known.
     pub fn let_fork_undoing(
         self,
         edit: Option<[u64; 6]>,
-        undo: &mut dyn FnMut(),
+        undo: &mut dyn FnMut(Option<i32>),
     ) -> Result<Forked, Failed> {
         crate::trace::let_fork(self, edit, undo)
     }
 
-    /// Lets an execve or execveat happen and keeps the caller stopped in the new program until
-    /// [`Execed::release`].
-    pub fn let_exec(self) -> Result<Execed, Failed> {
-        crate::trace::let_exec(self)
+    /// Lets a fork happen as it is, like [`Call::let_fork`]; `birth` is told of the child while both
+    /// stand, perhaps after this has returned and on another thread.
+    pub fn let_fork_then(self, birth: Box<dyn Birth>) -> Result<Answered, Failed> {
+        crate::trace::let_fork_then(self, birth)
+    }
+
+    /// Lets an execve or execveat happen, with other arguments if `edit` says so, and keeps the
+    /// caller stopped in the new program until [`Execed::release`].
+    pub fn let_exec(self, edit: Option<[u64; 6]>) -> Result<Execed, Failed> {
+        crate::trace::let_exec(self, edit)
     }
 
     /// Lets the call run with other arguments and keeps the caller stopped at its end, with the
     /// argument registers as they were, until [`Ran::release`]. Not for fork and exec.
     pub fn let_run(self, args: [u64; 6]) -> Result<Ran, Failed> {
+        minder::make_way(self.told.nr, &args);
         crate::trace::let_run(self, args)
+    }
+
+    /// Lets the call, which sends a signal, run with other arguments, and has the thread `to` be told
+    /// that `sender` sent it, where the kernel would say `from`. As far as possible: a thread that
+    /// does not take the signal at once is told what the kernel says.
+    pub fn let_signal(
+        self,
+        args: [u64; 6],
+        to: Tid,
+        from: i32,
+        sender: Sender,
+    ) -> Result<Answered, Failed> {
+        crate::trace::let_signal(self, args, to, from, sender)
+    }
+
+    /// Stops another thread, so that it can be made to perform calls before it ends. None if that
+    /// cannot be done.
+    pub fn freeze(&self, tid: Tid) -> Option<Frozen> {
+        crate::trace::freeze(self, tid)
     }
 
     /// Stops the caller before its call, so that it can be made to perform others first.

@@ -21,8 +21,9 @@ use crate::call::{Answered, Call};
 use crate::chain::Tree;
 use crate::held::Route;
 use crate::notify::{Port, Received, Told};
-use crate::stop::Stops;
-use crate::{BackEnd, Plan, Tid, sys, trace, wake};
+use crate::stop::minder::Minder;
+use crate::stop::{self, Stops, keeper_of, steer};
+use crate::{BackEnd, Plan, Sender, Tid, sys, trace, wake};
 
 /// What the embedder does with calls.
 pub trait Serve: Send + Sync + 'static {
@@ -33,11 +34,54 @@ pub trait Serve: Send + Sync + 'static {
     /// might take their exits.
     fn serve(&self, call: Call) -> Answered;
 
+    /// The same for a caller that stands, on the thread for which all callers stand: no other stop
+    /// is seen meanwhile. What takes more than a moment is given back, to be served by a worker, and
+    /// nothing of it may have been done yet, or only what does no harm twice.
+    ///
+    /// No guest may be waited for. The methods of [`Call`] that do so panic here, and memory that
+    /// cannot be had without is [`MemError::Later`](crate::MemError::Later).
+    fn serve_at_once(&self, call: Call) -> Result<Answered, Call> {
+        Err(call)
+    }
+
     /// A worker's wait took the exit of `tid` with this wait status (as `waitpid` gives it). The
     /// kernel then tells nobody else, should `tid` be a child of this process: whoever waits for
     /// that child must hear of it here.
     fn reaped(&self, tid: Tid, status: i32) {
         let _ = (tid, status);
+    }
+
+    /// Whether call number `nr`, which is told, says EINTR to nobody, however it is served. It is made
+    /// anew then if a signal came before it was received. Calls that may wait are not: EINTR may be the
+    /// kernel's own answer, which programs rely on to get out of them.
+    fn never_waits(&self, nr: i64) -> bool {
+        let _ = nr;
+        false
+    }
+
+    /// Whether it wants to hear of `sched_getaffinity`, `sched_setaffinity` and `ptrace`, which name
+    /// threads and of which the engine has to be told for itself.
+    fn serves_numbers(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Serve::sender`] and [`Serve::shields`] need be asked at all.
+    fn renames_senders(&self) -> bool {
+        false
+    }
+
+    /// Who sent a signal that `to`, which is traced for good, is about to get from process `from`; none
+    /// for whom the kernel says. It must not wait for anything that a call being served holds.
+    fn sender(&self, to: Tid, from: i32) -> Option<Sender> {
+        let _ = (to, from);
+        None
+    }
+
+    /// Whether `to`, which is traced for good, shall not get a signal that it has arranged nothing for.
+    /// Not asked about what is forced on a thread by its own doing. The same holds as above.
+    fn shields(&self, to: Tid, signal: i32) -> bool {
+        let _ = (to, signal);
+        false
     }
 
     /// Serving a call panicked; the caller got ENOSYS (if it had no answer yet).
@@ -115,7 +159,9 @@ impl Engine {
             BackEnd::Notify => None,
             BackEnd::Stop => Some(Stops::start(plan, tree.first, server.clone())?),
         };
-        let pool = tree.listener.map(|listener| Pool::start(listener, server, workers));
+        let minder =
+            (plan.back_end() == BackEnd::Notify).then(|| Minder::new(plan.pass(), server.clone()));
+        let pool = tree.listener.map(|listener| Pool::start(listener, minder, server, workers));
         let pool = pool.transpose()?;
         Ok(Engine { pool, stops })
     }
@@ -125,17 +171,19 @@ impl Engine {
         if let Some(pool) = self.pool {
             pool.port.wait_hangup();
             pool.end();
+            pool.end_minder();
         }
         if let Some(stops) = self.stops {
             stops.join();
         }
     }
 
-    /// Ends serving though guests are left: their held and later calls fail with ENOSYS, or, where
-    /// some calls are stopped, they are killed. Waits for calls that are being served.
+    /// Ends serving though guests are left: their held and later calls fail with ENOSYS; who is traced
+    /// is killed. Waits for calls that are being served.
     pub fn stop(self) {
         if let Some(pool) = self.pool {
             pool.end();
+            pool.end_minder();
         }
         if let Some(stops) = self.stops {
             stops.stop();
@@ -148,19 +196,31 @@ impl Engine {
         if let Some(stops) = &self.stops {
             stops.keeper.freeze();
         }
+        if let Some(minder) = self.pool.as_ref().and_then(|pool| pool.port.minder.as_ref()) {
+            minder.freeze();
+        }
     }
 
     /// How many threads the engine has at the moment.
     pub fn threads(&self) -> usize {
-        let told = self.pool.as_ref().map_or(0, |pool| pool.threads.load(Ordering::Relaxed));
+        let told = self.pool.as_ref().map_or(0, |pool| {
+            let minder = pool.port.minder.as_ref().map_or(0, Minder::threads);
+            pool.threads.load(Ordering::Relaxed) + minder
+        });
         told + self.stops.as_ref().map_or(0, Stops::threads)
     }
 }
 
 impl Pool {
-    fn start(listener: OwnedFd, server: Arc<dyn Serve>, workers: usize) -> io::Result<Arc<Pool>> {
+    fn start(
+        listener: OwnedFd,
+        minder: Option<Minder>,
+        server: Arc<dyn Serve>,
+        workers: usize,
+    ) -> io::Result<Arc<Pool>> {
         let reaper = Arc::clone(&server);
-        let port = Port::new(listener, Box::new(move |tid, status| reaper.reaped(tid, status)));
+        let reaped = Box::new(move |tid, status| reaper.reaped(tid, status));
+        let port = Port::new(listener, minder, reaped);
         let count = if workers == 0 { Engine::default_workers() } else { workers };
         let pool = Arc::new(Pool {
             port: Arc::new(port),
@@ -180,6 +240,12 @@ impl Pool {
         // Those that are missing are started when they are needed, if they can be then.
         pool.waiting.fetch_sub((count - started) as isize, Ordering::Relaxed);
         Ok(pool)
+    }
+
+    fn end_minder(&self) {
+        if let Some(minder) = &self.port.minder {
+            minder.end();
+        }
     }
 
     /// Starts a thread that waits for calls; false when there are too many.
@@ -271,8 +337,25 @@ impl Pool {
     }
 
     fn deal_with(&self, told: Told) {
+        stop::over(told.tid);
         match self.port.held.route(&told) {
-            Route::Serve => serve(&*self.server, Call::told(Arc::clone(&self.port), told)),
+            Route::Serve => {
+                if let Some(minder) = &self.port.minder
+                    && minder.attends(&self.port, &told)
+                {
+                    return;
+                }
+                if steer::CALLS.contains(&told.nr)
+                    && let Some(keeper) = keeper_of(told.tid)
+                {
+                    keeper.settle_steered(told.tid, Tid(told.args[0] as i32));
+                    if !self.server.serves_numbers() {
+                        self.port.resume(told.id);
+                        return;
+                    }
+                }
+                serve(&*self.server, Call::told(Arc::clone(&self.port), told))
+            }
             Route::LetThrough => {
                 self.port.resume(told.id);
             }
@@ -299,14 +382,26 @@ impl Pool {
 
 /// Has a call served; a panic is told and answers ENOSYS.
 pub(crate) fn serve(server: &dyn Serve, call: Call) {
+    guarded(server, call, |call| drop(server.serve(call)));
+}
+
+/// The same at once; a call that a worker is to serve is given back.
+pub(crate) fn at_once(server: &dyn Serve, call: Call) -> Option<Call> {
+    guarded(server, call, |call| server.serve_at_once(call).err()).flatten()
+}
+
+fn guarded<T>(server: &dyn Serve, call: Call, serve: impl FnOnce(Call) -> T) -> Option<T> {
     let (tid, nr) = (call.tid(), call.nr());
-    let served = catch_unwind(AssertUnwindSafe(|| server.serve(call)));
-    if let Err(payload) = served {
-        let message = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        server.panicked(tid, nr, message);
+    match catch_unwind(AssertUnwindSafe(|| serve(call))) {
+        Ok(served) => Some(served),
+        Err(payload) => {
+            let message = payload
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| payload.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            server.panicked(tid, nr, message);
+            None
+        }
     }
 }

@@ -21,12 +21,15 @@ mod held;
 mod install;
 mod memory;
 mod notify;
+pub mod objects;
 pub mod placeholder;
 mod plan;
 pub mod probe;
+mod program;
 pub mod raw;
 pub mod reap;
 mod stop;
+pub mod store;
 mod sys;
 mod trace;
 mod wake;
@@ -36,7 +39,10 @@ pub use engine::{Engine, Serve};
 pub use install::InstallError;
 pub use memory::{MemError, Memory, Plain};
 pub use plan::{BackEnd, Denied, Plan};
-pub use trace::{Execed, Failed, Forked, Held, Ran};
+pub use program::{is_written, may_execute};
+pub use trace::{
+    Birth, Dozer, Execed, Failed, Forked, Frozen, Held, Ran, Roused, Seems, Sender, Woken,
+};
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::{fmt, io};
 
 use crate::notify::Port;
-use crate::stop::Slot;
+use crate::stop::{self, Slot, resident};
 use crate::{Tid, sys};
 
 /// Why the caller's memory could not be read or written.
@@ -24,6 +24,8 @@ pub enum MemError {
     Gone,
     /// The host does not let us look (not dumpable, Yama).
     Denied,
+    /// It is not there at once, for a call that is served at once.
+    Later,
 }
 
 impl fmt::Display for MemError {
@@ -33,6 +35,7 @@ impl fmt::Display for MemError {
             MemError::TooLong => "string too long",
             MemError::Gone => "the caller is gone",
             MemError::Denied => "access to the caller's memory denied",
+            MemError::Later => "memory that is not there",
         })
     }
 }
@@ -121,6 +124,7 @@ impl<'a> Memory<'a> {
         if into.is_empty() {
             return Ok(0);
         }
+        self.check_resident(addr, into.len(), false)?;
         let got = match sys::vm_read(self.tid.0, addr, into) {
             Ok(n) => Ok(n),
             Err(e) => match e.raw_os_error() {
@@ -141,6 +145,7 @@ impl<'a> Memory<'a> {
         if from.is_empty() {
             return Ok(());
         }
+        self.check_resident(addr, from.len(), true)?;
         self.check_waiting()?;
         let n = match sys::vm_write(self.tid.0, addr, from) {
             Ok(n) => n,
@@ -150,6 +155,22 @@ impl<'a> Memory<'a> {
             },
         };
         if n == from.len() { Ok(()) } else { Err(MemError::Fault) }
+    }
+
+    /// Writes to what the program itself may not write, too, and to where its stack will be once it
+    /// grows: for a program that has not run yet, and below a stack.
+    pub(crate) fn overwrite(&self, addr: u64, from: &[u8]) -> Result<(), MemError> {
+        let file = self.open(true)?;
+        self.check_waiting()?;
+        file.write_all_at(from, addr).map_err(|e| classify(&e))
+    }
+
+    /// Writes below a stack, which grows if it does not reach so far yet.
+    pub(crate) fn write_below(&self, addr: u64, from: &[u8]) -> Result<(), MemError> {
+        match self.write(addr, from) {
+            Err(MemError::Fault) => self.overwrite(addr, from),
+            done => done,
+        }
     }
 
     /// Reads a NUL-terminated string of at most `max` bytes, the NUL included.
@@ -213,6 +234,14 @@ impl<'a> Memory<'a> {
             Waits::Unknown => true,
         };
         if waits { Ok(()) } else { Err(MemError::Gone) }
+    }
+
+    /// A tracer takes only what it need not wait for.
+    fn check_resident(&self, addr: u64, len: usize, write: bool) -> Result<(), MemError> {
+        let waits = matches!(self.waits, Waits::Stopped(_))
+            && stop::is_tracer()
+            && !resident::is_resident(self.tid, addr, len, write);
+        if waits { Err(MemError::Later) } else { Ok(()) }
     }
 
     fn file_read(&self, addr: u64, into: &mut [u8]) -> Result<usize, MemError> {

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::held::HeldMap;
+use crate::stop::minder::Minder;
 use crate::{Tid, sys};
 
 /// ERESTARTNOINTR: the kernel makes the call anew after every signal, with or without SA_RESTART.
@@ -36,15 +37,21 @@ pub(crate) struct Port {
     fd: OwnedFd,
     /// The threads that workers are tracing.
     pub(crate) held: HeldMap,
+    /// Sees to those whom signals interrupt, where all calls are told.
+    pub(crate) minder: Option<Minder>,
     /// Hears of exits that a worker's wait took.
     reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
 }
 
 impl Port {
-    pub(crate) fn new(fd: OwnedFd, reaped: Box<dyn Fn(Tid, i32) + Send + Sync>) -> Port {
+    pub(crate) fn new(
+        fd: OwnedFd,
+        minder: Option<Minder>,
+        reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
+    ) -> Port {
         // Only speed is lost on kernels that refuse.
         let _ = sys::notif_sync_wake_up(fd.as_fd());
-        Port { fd, held: HeldMap::default(), reaped }
+        Port { fd, held: HeldMap::default(), minder, reaped }
     }
 
     /// Passes on an exit that a worker's wait took.

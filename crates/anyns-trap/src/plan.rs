@@ -7,11 +7,13 @@
 //! Not here: finding out what is denied (`probe`).
 
 use crate::filter::{Action, Row, Test};
+use crate::stop::{minder, steer};
 
 /// How calls reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackEnd {
-    /// All by notification; tasks are traced for moments only.
+    /// All by notification; tasks are traced for moments only, or while they have arranged for
+    /// signals to interrupt their calls.
     Notify,
     /// Some or all by stops of tasks that are traced all their lives.
     Stop,
@@ -35,6 +37,8 @@ pub struct Plan {
     /// What the last argument register holds while a call of ours is made by a guest. Chance must
     /// not produce it; a guest that does so on purpose gains nothing (the call is served).
     pass: u32,
+    /// Outside, clone3 is as in a kernel without it.
+    no_clone3: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,20 +51,26 @@ enum Way {
 impl Plan {
     /// All calls are told: no outer filter is in the way.
     pub fn notify() -> Plan {
-        Plan { way: Way::AllTold, pass: 0 }
+        Plan { way: Way::AllTold, pass: random(), no_clone3: false }
     }
 
     /// These calls are stopped, all others told.
     ///
-    /// `clone3` denied with ENOSYS is neither: programs then use `clone`, as on a kernel without it.
-    /// Where it is allowed it is stopped, because its flags may hide a child from its tracer.
+    /// Where `clone3` is allowed it is stopped, because its flags may hide a child from its tracer.
     pub fn stop(denied: Vec<Denied>) -> Plan {
-        Plan { way: Way::DeniedStopped(denied), pass: random() }
+        Plan { way: Way::DeniedStopped(denied), pass: random(), no_clone3: false }
     }
 
-    /// All calls are stopped: no listener can be had.
+    /// All calls are stopped: no listener can be had. `move_pages`, which has six arguments and could
+    /// not be let through, is ENOSYS.
     pub fn stop_all() -> Plan {
-        Plan { way: Way::AllStopped, pass: random() }
+        Plan { way: Way::AllStopped, pass: random(), no_clone3: false }
+    }
+
+    /// The same where an outer filter says ENOSYS to `clone3`, which is left to it then: programs use
+    /// `clone`, as on a kernel without it.
+    pub fn without_clone3(self) -> Plan {
+        Plan { no_clone3: true, ..self }
     }
 
     /// The back end that serves the plan.
@@ -83,9 +93,8 @@ impl Plan {
 
     /// Changes rows that tell into rows that go the way of the plan.
     pub(crate) fn apply(&self, rows: &[Row]) -> Vec<Row> {
-        if self.back_end() == BackEnd::Notify {
-            return rows.to_vec();
-        }
+        let ours = Test::Eq { arg: 5, value: self.pass };
+        let told_only = self.back_end() == BackEnd::Notify;
         let mut planned = Vec::new();
         let mut numbers = Vec::new();
         for row in rows {
@@ -96,10 +105,19 @@ impl Plan {
             if !numbers.contains(&row.nr) {
                 numbers.push(row.nr);
                 // Before anything else about this number: calls that we have guests make.
-                let test = Test::Eq { arg: 5, value: self.pass };
-                planned.push(Row { nr: row.nr, test, action: Action::Trace });
+                planned.push(Row { nr: row.nr, test: ours.clone(), action: Action::Trace });
             }
-            self.plan_one(row, &mut planned);
+            match told_only {
+                true => planned.push(row.clone()),
+                false => self.plan_one(row, &mut planned),
+            }
+        }
+        if told_only {
+            for nr in minder::NUMBERS {
+                planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
+            }
+            planned.extend(minder::told());
+            return planned;
         }
         // What guests set for the signal of our stops, and the filters that ours would outrank.
         for (nr, value) in [
@@ -107,23 +125,31 @@ impl Plan {
             (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER),
             (libc::SYS_prctl, libc::PR_SET_SECCOMP as u32),
         ] {
-            let ours = Test::Eq { arg: 5, value: self.pass };
-            planned.push(Row { nr, test: ours, action: Action::Trace });
+            planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
             planned.push(Row { nr, test: Test::Eq { arg: 0, value }, action: Action::Trap });
+        }
+        // Where tasks run is another thing while one is being woken.
+        for nr in steer::CALLS {
+            let action = if self.needs_listener() { Action::Notify } else { Action::Trap };
+            planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
+            planned.push(Row { nr, test: Test::Always, action });
         }
         planned
     }
 
     fn plan_one(&self, row: &Row, planned: &mut Vec<Row>) {
         let stop = |test| Row { nr: row.nr, test, action: Action::Trap };
-        let Way::DeniedStopped(denied) = &self.way else {
-            return planned.push(stop(row.test.clone()));
-        };
-        let mut of_this = denied.iter().filter(|denied| denied.nr == row.nr);
-        if row.nr == libc::SYS_clone3 && of_this.clone().any(|d| i32::from(d.errno) == libc::ENOSYS)
-        {
+        if row.nr == libc::SYS_clone3 && self.no_clone3 {
             return;
         }
+        let Way::DeniedStopped(denied) = &self.way else {
+            let missing = Row { action: Action::Errno(libc::ENOSYS as u16), ..row.clone() };
+            return planned.push(match SIX_ARGUMENTS.contains(&row.nr) {
+                true => missing,
+                false => stop(row.test.clone()),
+            });
+        };
+        let mut of_this = denied.iter().filter(|denied| denied.nr == row.nr);
         if row.nr == libc::SYS_clone3 {
             // The filter does not see its flags.
             return planned.push(stop(row.test.clone()));
@@ -142,6 +168,10 @@ impl Plan {
         planned.push(row.clone());
     }
 }
+
+/// A call that leaves no register for the mark, so that it cannot be stopped and made after all, and
+/// that nobody else can make.
+const SIX_ARGUMENTS: [i64; 1] = [libc::SYS_move_pages];
 
 /// A number nobody expects; never 0, which registers often hold.
 fn random() -> u32 {
@@ -175,8 +205,8 @@ mod tests {
         let plan = Plan::stop(vec![
             denied(libc::SYS_unshare, Test::Always, libc::EPERM),
             denied(libc::SYS_clone, flags, libc::EPERM),
-            denied(libc::SYS_clone3, Test::Always, libc::ENOSYS),
         ]);
+        let plan = plan.without_clone3();
         assert_eq!(actions(&plan, libc::SYS_unshare), [Trace, Trap]);
         assert_eq!(actions(&plan, libc::SYS_uname), [Trace, Notify]);
         assert_eq!(actions(&plan, libc::SYS_clone), [Trace, Trap, Trap, Notify]);
@@ -186,8 +216,10 @@ mod tests {
 
     #[test]
     fn other_plans_treat_all_rows_alike() {
-        assert_eq!(actions(&Plan::notify(), 5), [Action::Notify]);
+        assert_eq!(actions(&Plan::notify(), 5), [Action::Trace, Action::Notify]);
         assert_eq!(actions(&Plan::stop_all(), 5), [Action::Trace, Action::Trap]);
+        let whole = actions(&Plan::stop_all(), libc::SYS_move_pages);
+        assert_eq!(whole, [Action::Trace, Action::Errno(libc::ENOSYS as u16)]);
         let refused = Row { nr: 5, test: Test::Always, action: Action::Errno(1) };
         assert_eq!(Plan::stop_all().apply(std::slice::from_ref(&refused))[0], refused);
     }

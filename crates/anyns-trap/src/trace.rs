@@ -5,7 +5,8 @@
 //! * `tracee`: the typestate. A [`tracee::Stopped`] thread is consumed to give a
 //!   [`tracee::Running`] one and the other way round, so that no request meets a thread in the
 //!   wrong state.
-//! * `fork`, `exec`, `run`, `asleep`: one file for each thing that is done to a thread.
+//! * `fork`, `exec`, `run`, `sign`, `freeze`, `asleep`, `doze`: one file for each thing that is done to a
+//!   thread.
 //! * `steer`: keeps the traced thread on the tracer's processor.
 //!
 //! Three rules, each learned from the kernel:
@@ -20,25 +21,34 @@
 //! registers must not run on. (All guests are to die then anyway.)
 
 mod asleep;
+mod doze;
 mod exec;
 mod fork;
+mod freeze;
 mod run;
+mod sign;
 mod steer;
 mod tracee;
 
 use std::fmt;
 
+pub use doze::{Dozer, Roused, Seems, Woken};
 pub use exec::Execed;
-pub use fork::Forked;
+pub use fork::{Birth, Forked};
+pub use freeze::Frozen;
 pub use run::{Held, Ran};
+pub use sign::Sender;
 
-pub(crate) use asleep::{Asleep, stop_asleep};
+pub(crate) use asleep::{Asleep, Doing, doing, stop_asleep};
 pub(crate) use exec::let_exec;
-pub(crate) use fork::let_fork;
+pub(crate) use fork::{let_fork, let_fork_then};
+pub(crate) use freeze::freeze;
 pub(crate) use run::{let_run, stop};
+pub(crate) use sign::let_signal;
+pub(crate) use steer::Steer;
 pub(crate) use tracee::lent::{Stopped as Standing, at_call};
-pub(crate) use tracee::tend_leftovers;
 pub(crate) use tracee::{BASE, NEW_TASK, Why};
+pub(crate) use tracee::{our_tracer, tend_leftovers, tracer_of};
 
 use crate::call::{Answered, Call};
 

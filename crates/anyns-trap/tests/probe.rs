@@ -45,7 +45,10 @@ fn behind(filter: &[Instruction], rows: &[Row]) -> String {
             rustix::thread::set_no_new_privs(true).unwrap();
             raw::install_filter(filter).unwrap();
             let found = ask(rows).unwrap();
-            let _ = write(&told, format!("{:?} {:?}", found.denied, found.ptrace).as_bytes());
+            let _ = write(
+                &told,
+                format!("{:?} {:?} {}", found.denied, found.ptrace, found.no_clone3).as_bytes(),
+            );
             raw::exit_now(0)
         }
         Birth::Parent { child, .. } => {
@@ -82,10 +85,10 @@ fn what_an_outer_filter_answers_is_found_and_nothing_else() {
         (libc::SYS_pause, 0, vec![denied(libc::SYS_pause, Test::Always)]),
     ] {
         let found = behind(&outside(nr, bits, EPERM), &rows);
-        assert_eq!(found, format!("{expected:?} Ok(())"), "{nr}");
+        assert_eq!(found, format!("{expected:?} Ok(()) false"), "{nr}");
     }
     let found = behind(&outside(libc::SYS_ptrace, 0, EPERM), &rows);
-    assert_eq!(found, format!("[] {:?}", Err::<(), _>(Errno::PERM)));
+    assert_eq!(found, format!("[] {:?} false", Err::<(), _>(Errno::PERM)));
 }
 
 fn an_outer_enosys_is_found_where_it_matters() {
@@ -93,13 +96,13 @@ fn an_outer_enosys_is_found_where_it_matters() {
     let found = behind(&outside(libc::SYS_unshare, 0, ENOSYS), &rows);
     let errno = libc::ENOSYS as u16;
     let denied = [Denied { nr: libc::SYS_unshare, test: Test::Always, errno }];
-    assert_eq!(found, format!("{denied:?} Ok(())"));
-    assert_eq!(behind(&outside(libc::SYS_clone3, 0, ENOSYS), &rows), "[] Ok(())");
+    assert_eq!(found, format!("{denied:?} Ok(()) false"));
+    assert_eq!(behind(&outside(libc::SYS_clone3, 0, ENOSYS), &rows), "[] Ok(()) true");
 }
 
 fn a_call_that_kills_is_told_and_the_others_are_still_asked() {
     let rows = [row(libc::SYS_sethostname, Test::Always), row(libc::SYS_uname, Test::Always)];
     let found = behind(&outside(libc::SYS_sethostname, 0, KILL), &rows);
     let denied = [Denied { nr: libc::SYS_sethostname, test: Test::Always, errno: 0 }];
-    assert_eq!(found, format!("{denied:?} Ok(())"));
+    assert_eq!(found, format!("{denied:?} Ok(()) false"));
 }

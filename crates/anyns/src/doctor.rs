@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use anyns_trap::objects;
 use anyns_trap::placeholder::SelfTest;
 use anyns_trap::probe::{self, Facts, Notify, Obstacle, Outer, Status, Wish};
 use anyns_trap::{BackEnd, Plan};
@@ -18,7 +19,16 @@ use crate::print;
 pub(crate) fn doctor() -> Result<u8, Error> {
     let facts = probe::gather(&anyns_supervisor::rows());
     let choice = facts.choose(Wish::Auto).map_err(understood);
-    print(&report(&facts, &choice));
+    let mut text = report(&facts, &choice);
+    match objects::sweep() {
+        0 => {}
+        1 => text += "--  an ipc object that a killed anyns had left is removed\n",
+        count => {
+            let _ =
+                writeln!(text, "--  {count} ipc objects that a killed anyns had left are removed");
+        }
+    }
+    print(&text);
     Ok(if choice.is_ok() { 0 } else { 1 })
 }
 

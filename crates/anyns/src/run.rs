@@ -29,7 +29,8 @@ pub(crate) fn run(run: Run) -> Result<u8, Error> {
     let name = run.command[0].clone();
     // No argument of a process holds a NUL, so none is dropped.
     let argv = run.command.into_iter().filter_map(|word| CString::new(word.into_vec()).ok());
-    let command = Command { argv: argv.collect(), trace, plan };
+    let served = anyns_supervisor::SERVED;
+    let command = Command { argv: argv.collect(), trace, plan, served };
     match anyns_supervisor::run(command).map_err(Error::Chain)? {
         Ended::Exited(status) => Ok(status),
         Ended::Signalled(signal) => Ok(128u8.wrapping_add(signal as u8)),

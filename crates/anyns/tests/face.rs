@@ -125,7 +125,7 @@ END
             pid=$!; while [ ! -e ready ]; do sleep 0.02; done; sleep 0.1
             to=$pid; [ $way = group ] && to=-$pid
             for s in HUP USR1 USR2 TERM ALRM WINCH; do
-                kill -$s -- $to; sleep 0.15
+                kill -$s -- $to; for i in $(seq 200); do grep -q $s heard && break; sleep 0.02; done
             done
             kill -PIPE $pid; wait $pid; echo "$way $?"; cat heard
         done"#;
@@ -136,19 +136,21 @@ END
 #[test]
 fn a_stopped_command_stops_its_job_and_goes_on_with_it() {
     let script = r#"exec 2>/dev/null
-        state() { sleep 0.15; ps -o stat= -p $1 | cut -c1; }
+        state() { for i in $(seq 200); do s=$(ps -o stat= -p $1 | cut -c1); [ "$s" = $2 ] && break
+            sleep 0.02; done; echo $s; }
         set -m; "$@" sh -c 'kill -STOP $$; echo on; exec sleep 100' >out & pid=$!; set +m
-        state $pid; kill -CONT $pid; state $pid; cat out
-        kill -STOP -- -$pid; state $pid; kill -CONT -- -$pid; state $pid
-        kill -TSTP $pid; state $pid; kill -CONT -- -$pid; state $pid
+        state $pid T; kill -CONT $pid; state $pid S
+        for i in $(seq 200); do grep -q on out && break; sleep 0.02; done; cat out
+        kill -STOP -- -$pid; state $pid T; kill -CONT -- -$pid; state $pid S
+        kill -TSTP $pid; state $pid T; kill -CONT -- -$pid; state $pid S
         kill -KILL -- -$pid; wait $pid 2>/dev/null; echo $?"#;
     assert_eq!(same("stopped", script).stdout, "T\nS\non\nT\nS\nT\nS\n137\n");
 }
 
 #[test]
 fn a_child_of_the_starter_that_came_before_is_left_alone() {
-    let script = r#"sh -c 'sleep 0.5 & echo $! >earlier; exec "$@" sleep 100' sh "$@" & pid=$!
+    let script = r#"sh -c 'sleep 100 & echo $! >earlier; exec "$@" sleep 100' sh "$@" & pid=$!
         sleep 0.25; kill -KILL $pid; wait $pid 2>/dev/null; echo $?
-        kill -0 $(cat earlier) && echo lives"#;
+        sleep 0.25; kill $(cat earlier) && echo lives"#;
     assert_eq!(same("earlier", script).stdout, "137\nlives\n");
 }

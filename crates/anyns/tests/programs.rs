@@ -145,6 +145,7 @@ fn lsns() {
         "l -l -n -r -o TYPE,NS -p $$ | grep -E '^(user|uts)' | sort; l -l -n -r -o TYPE,NS -p $P | grep -E '^(user|uts)' | sort; kill $P",
         "l -J -o NS,TYPE,NPROCS,COMMAND -t uts -p $P; kill $P",
         "l -l -n -o NS,TYPE,UID,COMMAND $(stat -Lc %i /proc/$P/ns/uts); kill $P",
+        "unshare -Urui sh -c 'lsns -l -n -o TYPE,NPROCS,COMMAND,ONS -t ipc -p $$; nsenter -i/proc/$$/ns/ipc lsns -l -n -o TYPE,NPROCS -t ipc -p $$'; kill $P",
         "nsenter -U -u -t $P lsns -l -n -o TYPE,NPROCS,UID,COMMAND -p $P | grep -E '^(user|uts)' | sort; kill $P",
     ];
     let normal = &[Inodes, Normal::After("/proc/"), Blanks];

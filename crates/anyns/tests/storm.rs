@@ -32,14 +32,19 @@ struct Storm {
     signals: u32,
 }
 
+/// A directory for a test that compares hosts; none if nobody could make those that refuse.
+fn scratch(name: &str) -> Option<Scratch> {
+    if !is_root() {
+        println!("{name}: not tried, because only root can make a host that refuses");
+        return None;
+    }
+    Some(Scratch::new(name))
+}
+
 impl Storm {
     /// Builds the guest; nothing if only root could make the hosts.
     fn new(name: &str) -> Option<Storm> {
-        if !is_root() {
-            println!("{name}: not tried, because only root can make a host that refuses");
-            return None;
-        }
-        let scratch = Scratch::new(name);
+        let scratch = scratch(name)?;
         let source = scratch.file("storm.c", include_str!("guests/storm.c"));
         let program = scratch.path().join("storm");
         let mut gcc = Command::new("gcc");
@@ -142,5 +147,29 @@ fn a_storm_at_a_process_with_one_thread() {
 fn a_storm_at_a_process_with_three_threads() {
     if let Some(storm) = Storm::new("threads") {
         storm.everywhere("3");
+    }
+}
+
+/// A signal that comes before a told call was received does not end it.
+#[test]
+fn what_never_says_eintr_does_not_say_it() {
+    let Some(scratch) = scratch("interrupted") else { return };
+    let script = scratch.file("interrupted.py", include_str!("guests/interrupted.py"));
+    let line = Line::new(["python3", script.to_str().unwrap()]);
+    for place in [Place::Granted, Place::Refused, Place::Confined] {
+        let outcome = harness::run(&scratch, place, &line);
+        assert_eq!(outcome.stdout, "interrupted 0 0 of many\n", "{place:?} {}", outcome.stderr);
+    }
+}
+
+/// dash has a handler for SIGCHLD that interrupts, and gives up when a fork says EINTR.
+#[test]
+fn a_script_of_many_pipelines_goes_through() {
+    let Some(scratch) = scratch("pipelines") else { return };
+    let script = "i=0; while [ $i -lt 500 ]; do echo x | cat | cat; i=$((i+1)); done | uniq -c";
+    let line = Line::new(["unshare", "-Ur", "dash", "-c", script]).limit(LIMIT);
+    for place in [Place::Granted, Place::Refused, Place::Confined] {
+        let outcome = harness::run(&scratch, place, &line);
+        assert_eq!(outcome.text(), "    500 x\n--- stderr\n--- status 0\n", "{place:?}");
     }
 }

@@ -184,6 +184,46 @@ fn a_shell_inside_has_job_control_of_its_own() {
     typist.leave();
 }
 
+/// The shell is the init of a pid namespace: its group and the terminal's are called 1.
+#[test]
+fn a_shell_that_is_an_init_has_job_control() {
+    let scratch = Scratch::new("init");
+    let mut typist = Typist::start(&scratch);
+    typist.at_prompt("PS1='inside: ' $ANYNS unshare -Urpf bash --norc --noprofile -i");
+    typist.bash.expect("inside: ");
+    typist.typed("echo number $$ of $PPID");
+    typist.bash.expect("number 1 of 0");
+    typist.bash.expect("inside: ");
+    typist.typed("sleep 100");
+    typist.key(CTRL_Z);
+    typist.bash.expect("Stopped");
+    typist.bash.expect("inside: ");
+    typist.typed("bg; jobs");
+    typist.bash.expect("Running");
+    typist.bash.expect("inside: ");
+    typist.typed("fg");
+    typist.bash.expect("fg\r\n");
+    typist.key(CTRL_C);
+    typist.bash.expect("inside: ");
+    typist.typed("sleep 100 & kill %1; wait; echo waited");
+    typist.bash.expect("waited\r\n");
+    typist.bash.expect("inside: ");
+    typist.typed("echo a | cat | tr a b");
+    typist.bash.expect("b\r\n");
+    typist.bash.expect("inside: ");
+    typist.typed("kill -INT $$; kill -9 $$; suspend; echo still here");
+    typist.bash.expect("inside: ");
+    typist.typed("cat");
+    typist.key("typed\n\x04");
+    typist.bash.expect("typed\r\ntyped");
+    typist.bash.expect("inside: ");
+    // Whoever is in the background when the init ends dies with it.
+    typist.typed("(trap '' HUP; sleep 100) & exit 9");
+    typist.at_prompt("echo \"status $?\"");
+    typist.bash.expect("status 9");
+    typist.leave();
+}
+
 /// A command that writes to a file that it was told HUP.
 fn hears_hangup(heard: &Path) -> String {
     let heard = heard.display();

@@ -15,7 +15,9 @@ const REFUSED: &str = "strace: test_ptrace_get_syscall_info: PTRACE_TRACEME: Ope
 
 /// Says what each request to become a tracer or a tracee gives.
 const REQUESTS: &str = r#"
-import ctypes, errno, os, signal
+import ctypes, errno, os, signal, sys
+if sys.argv[1:]:
+    signal.signal(signal.SIGUSR1, lambda *_: None)
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 def says(name, request, pid):
@@ -55,6 +57,7 @@ fn at_once(line: &Line) -> Outcome {
 fn strace_works_or_is_refused() {
     for script in [
         "strace -f -e trace=uname,execve -o /dev/null uname -s",
+        "strace -f -o /dev/null dash -c 'uname -s | cat | cat'",
         "strace -f -c -o /dev/null unshare -Uru sh -c 'hostname box; uname -s'",
         "unshare -Uru strace -f -o /dev/null sh -c 'uname -s; (uname -s >/dev/null); exit 0'",
     ] {
@@ -84,16 +87,50 @@ fn strace_of_a_running_process_works_or_is_refused() {
 }
 
 #[test]
+fn gdb_works_or_is_refused() {
+    let outcome = at_once(&Line::sh("gdb -nx -batch -ex run /bin/true"));
+    if stopped() {
+        assert!(outcome.stderr.contains("ptrace: Operation not permitted"), "{}", outcome.text());
+        assert_eq!(outcome.status, 1);
+    } else {
+        assert!(outcome.stdout.contains("exited normally"), "{}", outcome.text());
+        assert_eq!(outcome.status, 0);
+    }
+}
+
+#[test]
+fn rr_does_as_on_the_host_or_is_refused() {
+    let line = Line::sh("HOME=$PWD rr record -n /bin/true");
+    let outcome = at_once(&line);
+    let native = run(&Scratch::new("tracers-native"), Place::Native, &line.limit(LIMIT));
+    if native.stderr.contains("compute_cpu_microarch") {
+        println!("rr does not know this processor, and says so before it traces");
+        assert_eq!(outcome.text(), native.text());
+    } else if stopped() {
+        let said = "errno: EPERM] PTRACE_SEIZE failed";
+        assert!(outcome.stderr.contains(said), "{}", outcome.text());
+        // It aborts.
+        assert_eq!(outcome.status, 128 + 6);
+    } else {
+        // Not every machine has the performance counters that it needs.
+        assert_eq!(outcome.status, native.status, "{}{}", outcome.text(), native.text());
+    }
+}
+
+#[test]
 fn requests_to_trace_are_answered_at_once() {
     let scratch = Scratch::new("requests");
     let script = scratch.file("requests.py", REQUESTS);
-    let line = Line::new(["/usr/bin/python3", script.to_str().unwrap()]);
-    let outcome = at_once(&line);
     let expected = if stopped() {
         "seize EPERM\nattach EPERM\nno such process ESRCH\ntraceme EPERM\n"
     } else {
         "seize 0\nattach EPERM\nno such process ESRCH\ntraceme 0\n"
     };
-    assert_eq!(outcome.stdout, expected, "{}", outcome.text());
-    assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+    // With a handler that may interrupt calls they are traced by anyns until somebody else asks.
+    for handler in [None, Some("with a handler")] {
+        let words = ["/usr/bin/python3", script.to_str().unwrap()].into_iter().chain(handler);
+        let outcome = at_once(&Line::new(words));
+        assert_eq!(outcome.stdout, expected, "{}", outcome.text());
+        assert_eq!((outcome.stderr.as_str(), outcome.status), ("", 0));
+    }
 }

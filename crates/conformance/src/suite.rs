@@ -35,6 +35,16 @@ pub fn run_all(
     name: &str,
     run: &(dyn Fn(&Scenario) -> Transcript + Sync),
 ) -> Result<(), String> {
+    run_all_by(scenarios, name, run, &judge)
+}
+
+/// The same with another judge: what it says is wrong of a transcript.
+pub fn run_all_by(
+    scenarios: &[Scenario],
+    name: &str,
+    run: &(dyn Fn(&Scenario) -> Transcript + Sync),
+    judge: &(dyn Fn(&Scenario, &str, &Transcript) -> Option<String> + Sync),
+) -> Result<(), String> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let reports = std::sync::Mutex::new(Vec::new());
     let work = || {
@@ -63,5 +73,12 @@ pub fn run_all(
 /// Compares what a scenario gave with what its text says.
 pub fn judge(scenario: &Scenario, name: &str, transcript: &Transcript) -> Option<String> {
     let difference = Transcript::expected(scenario).difference("text", transcript, name)?;
+    Some(format!("{} {}\n{difference}", scenario.place, scenario.name))
+}
+
+/// Compares what a scenario gave with what the model says.
+pub fn judge_by_model(scenario: &Scenario, name: &str, transcript: &Transcript) -> Option<String> {
+    let model = crate::model::run(scenario).transcript;
+    let difference = model.difference("model", transcript, name)?;
     Some(format!("{} {}\n{difference}", scenario.place, scenario.name))
 }

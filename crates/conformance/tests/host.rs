@@ -36,7 +36,7 @@ fn a_host_that_cannot_keep_its_promise_starts_nothing() {
     assert_eq!(nested.status.code(), Some(125));
     assert_eq!(
         text(&nested.stderr),
-        "refusing-host: making a host for tests needs a kernel that grants root a uts namespace: \
+        "refusing-host: making a host for tests needs a kernel that grants root uts and ipc namespaces: \
          No space left on device (os error 28)"
     );
     let not_root = on("plain", "1000", &["HOST", "max0", "1000", "true"]);

@@ -1,8 +1,7 @@
 //! Random programs of an ordinary user: the model against the kernel, and a slice against anyns.
 //!
-//! `CONFORMANCE_SECONDS` is how long the kernel is compared with, all three generators together;
-//! `CI=true` means three minutes. Otherwise `CONFORMANCE_PROGRAMS` is how many programs (a tenth of
-//! them hosted, whatever the time). `CONFORMANCE_SEED` is the first seed; without it every run tries
+//! `CONFORMANCE_SECONDS` is how long the kernel is compared with, all three generators together.
+//! Otherwise `CONFORMANCE_PROGRAMS` is how many programs (a tenth of them hosted, whatever the time). `CONFORMANCE_SEED` is the first seed; without it every run tries
 //! others. Seeds and numbers are printed, past the harness, which keeps what a passing test prints.
 
 mod common;
@@ -12,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use conformance::native::{Executor, HOSTED};
 use conformance::random::{
-    Amount, Tally, compare, compare_families, compare_mounts, compare_suitable,
+    Amount, Tally, compare, compare_families, compare_mounts, compare_ordinary_families,
+    compare_suitable,
 };
 use nsproxy::{Kind, KindSet};
 
@@ -35,9 +35,7 @@ fn count() -> u64 {
 
 /// The kernel's share of the programs: a part of the time if there is one, else of the count.
 fn native_amount(seconds_part: (u64, u64), programs: u64) -> Amount {
-    let ci = std::env::var_os("CI").is_some_and(|value| value == "true" || value == "1");
-    let default = (ci && number("CONFORMANCE_PROGRAMS").is_none()).then_some(180);
-    match number("CONFORMANCE_SECONDS").or(default) {
+    match number("CONFORMANCE_SECONDS") {
         Some(seconds) => {
             let (part, of) = seconds_part;
             Amount::Within(Duration::from_millis(seconds * 1000 * part / of))
@@ -101,5 +99,28 @@ fn anyns_agrees_with_the_model() {
         let suits = |program: &_| hosted.can_run(program);
         let amount = Amount::Programs(each);
         told(name, |seed| compare_suitable(seed, amount, HOSTED, name, (&suits, &run)));
+    }
+}
+
+#[test]
+fn the_kernel_agrees_with_the_model_about_families_of_ordinary_users() {
+    let native = Executor::native(&common::programs());
+    told("families of ordinary users", |seed| {
+        let amount = native_amount((1, 8), count().div_ceil(8));
+        let run = |program: &_| native.run(program);
+        compare_ordinary_families(seed, amount, "native", (&|_| true, &run))
+    });
+}
+
+#[test]
+fn anyns_agrees_with_the_model_about_families() {
+    let programs = common::programs();
+    let hosted = common::hosted(&programs);
+    let each = count().div_ceil(10 * hosted.len() as u64);
+    for (name, hosted) in hosted {
+        let run = |program: &_| hosted.run(program);
+        let suits = |program: &_| hosted.can_run(program);
+        let amount = Amount::Programs(each);
+        told(name, |seed| compare_ordinary_families(seed, amount, name, (&suits, &run)));
     }
 }

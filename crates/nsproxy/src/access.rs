@@ -1,10 +1,11 @@
-//! What one task may do to another: send it a signal, look at it.
+//! What one task may do to another: send it a signal, look at it, tell it who one is.
 
 use crate::{
     Kind,
     capability::Cap,
     cred::Cred,
     id::{Kgid, Kuid},
+    namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule, Value},
     task::Task,
 };
@@ -23,6 +24,47 @@ pub fn may_signal(caller: &Cred, target: &Cred, sigcont_same_session: bool) -> R
         .with("sender", caller.euid)
         .with("target", target.uid)
         .with("in", Value::Namespace(Kind::User, target.user.inode())))
+}
+
+/// Whose number a sender of credentials gives as its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// Its own process's.
+    Own,
+    /// Another's.
+    Another,
+    /// Nobody's.
+    Nobody,
+}
+
+/// Checks that `sender` may give itself out as this process with these ids, as its user namespace
+/// has them, and says whose they are (`scm_check_creds`, unix(7), SCM_CREDENTIALS). `owner` owns its
+/// pid namespace.
+pub fn may_claim(
+    sender: &Cred,
+    owner: &UserNs,
+    whose: Whose,
+    uid: u32,
+    gid: u32,
+) -> Result<(Kuid, Kgid), Refusal> {
+    let ids = sender.user.map_uid(uid).zip(sender.user.map_gid(gid));
+    let Some((user, group)) = ids else {
+        return Err(Rule::ClaimUnmapped.refuse().with("user", uid).with("group", gid));
+    };
+    if whose != Whose::Own && !sender.has(owner, Cap::SYS_ADMIN) {
+        let owner = Value::Namespace(Kind::User, owner.inode());
+        return Err(Rule::ClaimNumberNeedsAdmin.refuse().with("in", owner));
+    }
+    if ![sender.uid, sender.euid, sender.suid].contains(&user) && !sender.has_own(Cap::SETUID) {
+        return Err(Rule::ClaimUserNeedsCap.refuse().with("claimed", user));
+    }
+    if ![sender.gid, sender.egid, sender.sgid].contains(&group) && !sender.has_own(Cap::SETGID) {
+        return Err(Rule::ClaimGroupNeedsCap.refuse().with("claimed", group));
+    }
+    match whose {
+        Whose::Nobody => Err(Rule::ClaimNobody.refuse()),
+        Whose::Own | Whose::Another => Ok((user, group)),
+    }
 }
 
 /// Who owns a task's files in `/proc`, as the host's ids: its effective ids. If its memory image is

@@ -85,6 +85,60 @@
 /// # Ok::<(), nsproxy::Refusal>(())
 /// ```
 ///
+/// # clone3(2): chosen numbers, a chosen cgroup
+///
+/// The same with an argument block, which is read first: how long it may be, which of its fields
+/// belong together. What lies elsewhere in memory (`set_tid`) comes with the call; the descriptor of
+/// a cgroup is the embedder's to look up.
+///
+/// ```
+/// use nsproxy::{CgroupTarget, CloneArgs, CloneFlags, Config, Cred, Facts, System};
+/// use nsproxy::{prepare_clone, prepare_clone_with, read_cgroups};
+///
+/// let system = System::new(Config::default());
+/// let parent = system.adopt(None, Cred::root(&system.init_user()));
+/// let mut block = [0; 88]; // struct clone_args
+/// let flags = CloneFlags::NEWPID | CloneFlags::INTO_CGROUP;
+/// block[0..8].copy_from_slice(&flags.bits().to_ne_bytes());
+/// block[32] = 17; // exit_signal
+/// block[64..72].copy_from_slice(&0x7000_u64.to_ne_bytes()); // set_tid
+/// block[72] = 2; // set_tid_size
+/// block[80] = 5; // cgroup
+///
+/// let refusal = CloneArgs::block_len(40).unwrap_err();
+/// assert_eq!(refusal.rule.name(), "clone-block-too-small");
+/// let args = CloneArgs::from_block(&block[..CloneArgs::block_len(88)?])?;
+/// let facts = Facts { set_tid: &[1, 4711], ..Facts::default() }; // inside, outside
+/// let newborn = prepare_clone_with(&parent, &args, facts)?;
+/// let slice = system.cgroup_root(0).unwrap().make(b"slice");
+/// newborn.enter_cgroup(CgroupTarget::Cgroup(&slice), |_| true)?;
+/// let init = newborn.commit();
+/// assert_eq!(init.number_in(&system.init_pid()), Some(4711));
+/// assert_eq!(read_cgroups(&init, &init.nsproxy().unwrap().cgroup), b"0::/slice\n");
+/// # Ok::<(), nsproxy::Refusal>(())
+/// ```
+///
+/// # vfork(2): a child that borrows the memory
+///
+/// It is born as by fork(2), but for the clocks, which belong to the memory: a time namespace that
+/// waits goes on waiting until the child has a program of its own.
+///
+/// ```
+/// use nsproxy::{CloneArgs, CloneFlags, Config, Cred, ExecFile, Link, System};
+/// use nsproxy::{exec, prepare_clone, unshare};
+///
+/// let system = System::new(Config::default());
+/// let parent = system.adopt(None, Cred::root(&system.init_user()));
+/// unshare(&parent, CloneFlags::NEWTIME | CloneFlags::NEWUTS)?;
+/// let child = prepare_clone(&parent, &CloneArgs::vfork())?.commit();
+/// assert_eq!(child.ids(), parent.ids());
+///
+/// exec(&child, &ExecFile::default())?;
+/// assert_ne!(child.namespace(Link::Time), parent.namespace(Link::Time));
+/// assert_eq!(child.namespace(Link::Time), parent.namespace(Link::TimeForChildren));
+/// # Ok::<(), nsproxy::Refusal>(())
+/// ```
+///
 /// # A clone that fails
 ///
 /// The namespaces are made before the process is, and memory or a signal can stop it still. Then

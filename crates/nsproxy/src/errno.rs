@@ -57,6 +57,7 @@ errnos! {
     ENETUNREACH = 101, "Network is unreachable.";
     ECONNREFUSED = 111, "Connection refused.";
     EUSERS = 87, "Too many users.";
+    ESTALE = 116, "Stale file handle.";
 }
 
 impl Errno {

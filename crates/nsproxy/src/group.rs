@@ -7,7 +7,6 @@
 
 use crate::{
     namespace::{mnt::Places, user::UserNs},
-    rcu::PublishedOption,
     sync::{Arc, Mutex},
     task::Task,
 };
@@ -16,33 +15,29 @@ use alloc::{
     vec::Vec,
 };
 use core::sync::atomic::{AtomicBool, Ordering};
+use smallvec::SmallVec;
 
 /// Root and working directory (`fs_struct`): who shares them, and where they are.
 ///
-/// One pointer, because every task has one of these; what it points to is shared by all who were
-/// forked and have not moved since.
-pub(crate) struct Fs(PublishedOption<Directories>);
-
-/// What is known of them; nothing, where mount namespaces are not built in and nobody told that
-/// the root was changed.
-struct Directories {
+/// What the pointer leads to is shared by all who were forked and have not moved since.
+pub(crate) struct Fs {
     /// The embedder told that the root was changed.
-    chrooted: bool,
-    places: Option<StdArc<Places>>,
+    chrooted: AtomicBool,
+    /// Nothing where mount namespaces are not built in.
+    places: Mutex<Option<StdArc<Places>>>,
 }
 
 impl Fs {
     pub(crate) fn new(places: Option<StdArc<Places>>) -> StdArc<Fs> {
-        let known = places.map(|places| Directories { chrooted: false, places: Some(places) });
-        StdArc::new(Fs(PublishedOption::new(known.map(Arc::new))))
+        StdArc::new(Fs { chrooted: false.into(), places: Mutex::new(places) })
     }
 
     pub(crate) fn copy(&self) -> StdArc<Fs> {
-        StdArc::new(Fs(PublishedOption::new(self.0.read())))
+        StdArc::new(Fs { chrooted: self.chrooted().into(), places: Mutex::new(self.places()) })
     }
 
     pub(crate) fn places(&self) -> Option<StdArc<Places>> {
-        self.0.read()?.places.clone()
+        self.places.lock().clone()
     }
 
     /// Puts others in the place of those it has, if they are known. Returns both, the new ones
@@ -53,11 +48,8 @@ impl Fs {
     ) -> Option<(StdArc<Places>, StdArc<Places>)> {
         // Two who share it may move at once, one its root and the other its working directory.
         self.places()?.one_at_a_time(|| {
-            let known = self.0.read()?;
-            let old = known.places.clone()?;
-            let new = new(&old);
-            let places = Some(StdArc::clone(&new));
-            drop(self.0.assign(Some(Arc::new(Directories { places, ..*known }))));
+            let new = new(&*self.places()?);
+            let old = self.places.lock().replace(StdArc::clone(&new))?;
             Some((new, old))
         })
     }
@@ -65,8 +57,8 @@ impl Fs {
     /// Puts others in the place of those it has, known or not.
     pub(crate) fn move_to(&self, places: StdArc<Places>) {
         let assign = || {
-            let known = Directories { chrooted: false, places: Some(places) };
-            self.0.assign(Some(Arc::new(known)))
+            self.set_chrooted(false);
+            self.places.lock().replace(places)
         };
         // Not between another's look and the change it makes.
         drop(match self.places() {
@@ -76,18 +68,36 @@ impl Fs {
     }
 
     pub(crate) fn chrooted(&self) -> bool {
-        self.0.read().is_some_and(|known| known.chrooted)
+        self.chrooted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_chrooted(&self, chrooted: bool) {
-        let places = self.places();
-        drop(self.0.assign(Some(Arc::new(Directories { chrooted, places }))));
+        self.chrooted.store(chrooted, Ordering::Relaxed);
     }
 }
 
-/// Signal handlers (`sighand_struct`): only who shares them.
+/// Signal handlers (`sighand_struct`): who shares them, and the one thing in them that decides what
+/// becomes of children.
 #[derive(Default)]
-pub(crate) struct Handlers;
+pub(crate) struct Handlers {
+    /// SIGCHLD is ignored, or has `SA_NOCLDWAIT`.
+    ignores_children: AtomicBool,
+}
+
+impl Handlers {
+    /// Those of a child that does not share them, and of a new program: what is ignored stays so.
+    pub(crate) fn copy(&self) -> StdArc<Handlers> {
+        StdArc::new(Handlers { ignores_children: self.ignores_children().into() })
+    }
+
+    pub(crate) fn ignores_children(&self) -> bool {
+        self.ignores_children.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ignores_children(&self, ignores: bool) {
+        self.ignores_children.store(ignores, Ordering::Relaxed);
+    }
+}
 
 /// A memory image (`mm_struct`): who shares it, whether others may look into it, and the user
 /// namespace of the exec that made it, which decides who may when it is not dumpable.
@@ -125,11 +135,7 @@ pub(crate) struct Shares {
 impl Shares {
     /// A process that shares nothing.
     pub(crate) fn alone(user: &Arc<UserNs>, places: Option<StdArc<Places>>) -> Shares {
-        Shares {
-            fs: Fs::new(places),
-            handlers: StdArc::new(Handlers),
-            memory: Memory::new(user, true),
-        }
+        Shares { fs: Fs::new(places), handlers: StdArc::default(), memory: Memory::new(user, true) }
     }
 }
 
@@ -139,7 +145,8 @@ pub(crate) struct ThreadGroup(Mutex<Members>);
 
 #[derive(Default)]
 struct Members {
-    threads: Vec<Weak<Task>>,
+    /// Most processes have one.
+    threads: SmallVec<[Weak<Task>; 2]>,
     /// The first thread has exited before the others: a zombie that still counts as a member.
     dead_leader: bool,
     /// Threads that are complete and not born yet.

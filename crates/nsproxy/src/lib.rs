@@ -4,7 +4,7 @@
 //! objects that point to one namespace of each type, and the few functions that swap that pointer
 //! on a running task. It *decides* and does nothing else: give it tasks and calls, it gives
 //! results or refusals. It makes no system call, reads no clock and knows no descriptor, register
-//! or process number. It can serve real processes, be embedded in a kernel written in Rust, be
+//! or process of the host. It can serve real processes, be embedded in a kernel written in Rust, be
 //! driven by a property test, or answer "what would Linux say?" without doing anything.
 //!
 //! ```
@@ -68,7 +68,8 @@
 //! | a clone fails after its namespaces were made | [`prepare_clone`] | drop the [`Newborn`] |
 //!
 //! A clone that succeeds switches nothing: [`Newborn::commit`] lets a task live that was born
-//! there.
+//! there. That is how clone(2), clone3(2) with its [argument block](CloneArgs), fork(2) and vfork(2)
+//! come to new namespaces, or to those that wait for children.
 //!
 //! # The types
 //!
@@ -131,7 +132,8 @@
 //! | `namespace/time/` | [`TimeNs`], offsets and their file | `time_namespace`, `timens_on_fork`, `proc_timens_set_offset` |
 //! | `namespace/pid/` | [`PidNs`], numbers, parents, zombies, [`wait()`], [`kill_targets`] | `pid_namespace`, `alloc_pid`, `zap_pid_ns_processes`, `find_new_reaper` |
 //! | `namespace/user/` | [`UserNs`], maps, `setgroups` | `user_namespace`, `map_write`, `proc_setgroups_write` |
-//! | `namespace/ioctl.rs` | [`ioctl_userns`] and its relatives | `ns_ioctl` |
+//! | `namespace/ioctl.rs` | [`ioctl_userns`] and its relatives, [`open_handle`] | `ns_ioctl`, `nsfs_fh_to_dentry` |
+//! | `namespace/pidfd.rs` | [`ioctl_pidfd`] | `pidfd_ioctl` |
 //! | `rule/` | [`Rule`], [`Refusal`] | - |
 //! | `events.rs` | [`Events`]: what an onlooker is told | - |
 //! | `system.rs` | [`System`], [`Config`], inode numbers | `init_nsproxy`, `ns_alloc_inum` |
@@ -143,24 +145,26 @@
 //!
 //! Everything is `Send` and `Sync`, and many threads may call at once, for the same task as well:
 //! changes of one task come one after the other. Reading a task's namespaces, credentials or ids,
-//! a namespace's names or maps, takes no lock. The lock order heads `task.rs`.
+//! a user namespace's maps, waits for nobody. The lock order heads `task.rs`.
 //!
 //! The crate forbids `unsafe`, so what a checker of undefined behaviour could find in it, it
-//! cannot contain; what it builds on (`arc-swap`, `parking_lot`, `spin`) is tested as such by its
-//! authors. That the protocol around the pointer is right is explored completely by `loom`
-//! (`tests/loom.rs`), that the books balance after every call by random programs
+//! cannot contain; that what it builds on (`parking_lot`, `spin`, `slotmap`) behaves under it, the unit
+//! tests show under Miri. The
+//! published pointer (`rcu.rs`) and the protocol around it (`tests/loom.rs`) are explored
+//! completely by `loom`, that the books balance after every call by random programs
 //! (`tests/random_programs.rs`), and the real primitives run under load in `tests/stress.rs`.
 //!
 //! # What the embedder keeps
 //!
-//! Descriptors (EBADF), guest memory (EFAULT), process numbers, signals, resource limits
-//! (`RLIMIT_NPROC`), the parent of a task, `PR_SET_PDEATHSIG`. It tells the model what it learns
-//! of a task's surroundings: [`Task::set_chrooted`], [`Task::set_dumpable`], [`Task::set_cred`].
+//! Descriptors (EBADF), guest memory (EFAULT), files and what is in them, packets, the delivery of
+//! signals, sleep and waking up, resource limits (`RLIMIT_NPROC`, `RLIMIT_MSGQUEUE`, which it tells),
+//! `PR_SET_PDEATHSIG`. It tells the model what it learns of a task's surroundings:
+//! [`Task::set_chrooted`], [`Task::set_dumpable`], [`Task::set_cred`].
 //!
 //! # Features
 //!
-//! `std` (default): readers never wait, locks sleep. Without it the crate is `no_std + alloc` and
-//! locks spin; reading then takes a lock for as long as a reference count takes.
+//! `std` (default): locks sleep. Without it the crate is `no_std + alloc` and locks spin. Readers
+//! wait in neither.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
@@ -177,6 +181,7 @@ mod events;
 mod flags;
 mod group;
 mod id;
+mod inode;
 mod limits;
 mod namespace;
 mod nsproxy;
@@ -188,7 +193,7 @@ mod system;
 mod task;
 mod version;
 
-pub use access::{may_read, may_signal, proc_owner};
+pub use access::{Whose, may_claim, may_read, may_signal, proc_owner};
 pub use call::{
     Change, CloneArgs, Dumpable, Exec, ExecFile, Facts, FileCaps, JoinTarget, Newborn, Switch,
     exec, exit, exit_with, prepare_clone, prepare_clone_with, prepare_exec, prepare_setns,
@@ -201,26 +206,30 @@ pub use events::{Event, Events, Ids, Way};
 pub use flags::CloneFlags;
 pub use id::{Kgid, Kuid};
 pub use limits::{
-    max_namespaces, may_set_max_namespaces, namespaces_charged, read_max_namespaces,
-    set_max_namespaces,
+    max_namespaces, may_set_max_namespaces, namespaces_charged, namespaces_charged_to_all,
+    read_max_namespaces, set_max_namespaces,
 };
 pub use namespace::{
     cgroup::{Cgroup, CgroupNs, CgroupTarget, Hierarchy, read_cgroups},
-    ioctl::{ioctl_nstype, ioctl_owner_uid, ioctl_parent, ioctl_userns},
+    ioctl::{ioctl_id, ioctl_nstype, ioctl_owner_uid, ioctl_parent, ioctl_userns, open_handle},
     ipc,
     kind::{Kind, KindSet, Link},
     mnt::{
-        Dentry, DetachedTree, Files, FsType, MntNs, MountAttr, MountChange, MountFlags, MountId,
-        MountMode, Mounted, Mounter, MsFlags, OpenTree, Place, Propagation, Removal, Scope, Super,
-        Table, UmountFlags, begin_mount, chroot, mountinfo, mounts, open_tree, open_tree_flags,
-        prepare_remove, prepare_umount, setattr_flags, umount_flags,
+        Dentry, DetachedTree, Files, FsType, IdmapFile, MntNs, MountAttr, MountChange, MountFlags,
+        MountId, MountList, MountMode, MountStatus, Mounted, Mounter, MountsInfo, MsFlags, Onto,
+        OpenTree, Place, Propagation, Removal, Scope, Super, Table, UmountFlags, begin_mount,
+        chroot, ioctl_mnt_id, ioctl_mnt_info, ioctl_mnt_neighbour, mount_list, mount_status,
+        mountinfo, mounts, open_tree, open_tree_flags, prepare_remove, prepare_umount,
+        setattr_flags, umount_flags,
     },
     net,
     pid::{
-        Disposition, PidNs, Status, WaitFor, WaitKind, Waited, getpgid, getsid, ioctl_number_here,
-        ioctl_number_there, is_discarded, kill_targets, may_write_pid_max, read_last_pid,
-        read_pid_max, set_last_pid, set_pid_max, setpgid, setsid, wait,
+        Disposition, PidNs, Reboot, Status, WaitFor, WaitKind, Waited, getpgid, getsid,
+        ioctl_number_here, ioctl_number_there, is_discarded, kill_targets, may_create_memfd,
+        may_write_memfd_noexec, may_write_pid_max, read_last_pid, read_memfd_noexec, read_pid_max,
+        reboot, sender_number, set_last_pid, set_memfd_noexec, set_pid_max, setpgid, setsid, wait,
     },
+    pidfd::ioctl_pidfd,
     time::{Clocks, TimeNs, TimeSpec, read_time_offsets, write_time_offsets},
     user::{
         MapKind, Range, UserNs, open_setgroups_for_write, read_map, read_setgroups, write_map,
@@ -234,6 +243,6 @@ pub use namespace::{
 pub use nsproxy::{AnyNamespace, NsProxy};
 pub use rule::{Refusal, Rule, Value};
 pub use sync::Arc;
-pub use system::{Config, System};
+pub use system::{Config, Numbers, System};
 pub use task::{Task, TaskId};
 pub use version::KernelVersion;

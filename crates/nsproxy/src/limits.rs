@@ -4,7 +4,9 @@
 //! above to the maker of the user namespace below. Each user namespace has a limit per type,
 //! applied to each user's count in it. A [`Charge`] is one such chain, returned when dropped.
 //!
-//! Lock: one per user namespace, taken for one level at a time, never two together.
+//! The chain is there already: a user namespace was itself charged to its maker in its parent, and
+//! so holds that [`Tally`]. Only the first is looked up, under a lock of its user namespace; counting
+//! takes none.
 
 use crate::{
     Kind,
@@ -14,81 +16,104 @@ use crate::{
     namespace::user::UserNs,
     number::numbers,
     rule::{Refusal, Refuse, Rule, Value},
-    sync::{Arc, Mutex},
+    sync::{Arc, AtomicU32, Mutex, Ordering},
 };
-use alloc::{collections::BTreeMap, format, string::String};
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::String,
+    sync::{Arc as StdArc, Weak},
+};
 
 /// `INT_MAX`: the limits of a new user namespace, and the largest value a limit can have.
 pub(crate) const UNLIMITED: u32 = i32::MAX as u32;
 
-type PerKind = [u32; Kind::ALL.len()];
+type PerKind = [AtomicU32; Kind::ALL.len()];
 
-/// One user namespace's limits and the counts of every user in it.
-pub(crate) struct Counts(Mutex<Inner>);
-
-struct Inner {
+/// One user namespace's limits, and where the counts of each user in it are.
+pub(crate) struct Counts {
     max: PerKind,
-    of: BTreeMap<Kuid, PerKind>,
+    of: Mutex<Tallies>,
 }
+
+/// The users who have any count. Entries of those who have none any more are cleared away when
+/// there are many.
+#[derive(Default)]
+struct Tallies {
+    by_uid: BTreeMap<Kuid, Weak<Tally>>,
+    /// How many entries there may be before they are looked through.
+    many: usize,
+}
+
+/// What one user is charged with in one user namespace.
+pub(crate) struct Tally(PerKind);
 
 impl Counts {
     pub(crate) fn new(max: u32) -> Counts {
-        Counts(Mutex::new(Inner { max: [max; Kind::ALL.len()], of: BTreeMap::new() }))
+        Counts { max: core::array::from_fn(|_| AtomicU32::new(max)), of: Mutex::default() }
     }
 
+    fn max(&self, kind: Kind) -> u32 {
+        self.max[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// A user's tally.
+    fn tally(&self, uid: Kuid) -> StdArc<Tally> {
+        let mut of = self.of.lock();
+        if let Some(known) = of.by_uid.get(&uid).and_then(Weak::upgrade) {
+            return known;
+        }
+        if of.by_uid.len() >= of.many {
+            of.by_uid.retain(|_, tally| tally.strong_count() > 0);
+            of.many = 2 * of.by_uid.len() + 8;
+        }
+        let tally = StdArc::new(Tally(core::array::from_fn(|_| AtomicU32::new(0))));
+        of.by_uid.insert(uid, StdArc::downgrade(&tally));
+        tally
+    }
+}
+
+impl Tally {
     /// Counts one more, or returns the limit that forbids it.
-    fn add(&self, uid: Kuid, kind: Kind) -> Result<(), u32> {
-        let mut inner = self.0.lock();
-        let max = inner.max[kind as usize];
-        let counts = inner.of.get(&uid).copied().unwrap_or_default();
-        if counts[kind as usize] >= max {
-            return Err(max);
-        }
-        inner.of.entry(uid).or_default()[kind as usize] += 1;
-        Ok(())
+    fn add(&self, kind: Kind, counts: &Counts) -> Result<(), u32> {
+        let max = counts.max(kind);
+        let more = |count| (count < max).then(|| count + 1);
+        let added = self.0[kind as usize].fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        added.map(drop).map_err(|_| max)
     }
 
-    fn remove(&self, uid: Kuid, kind: Kind) {
-        let mut inner = self.0.lock();
-        if let Some(counts) = inner.of.get_mut(&uid) {
-            counts[kind as usize] -= 1;
-            if *counts == PerKind::default() {
-                inner.of.remove(&uid);
-            }
-        }
+    fn remove(&self, kind: Kind) {
+        self.0[kind as usize].fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn get(&self, uid: Kuid, kind: Kind) -> u32 {
-        self.0.lock().of.get(&uid).map_or(0, |counts| counts[kind as usize])
+    fn get(&self, kind: Kind) -> u32 {
+        self.0[kind as usize].load(Ordering::Acquire)
     }
 }
 
 /// What one namespace costs, at every level. Dropping it gives it back.
 pub(crate) struct Charge {
     user: Arc<UserNs>,
-    uid: Kuid,
+    tally: StdArc<Tally>,
     kind: Kind,
 }
 
 impl Charge {
     /// Charges `uid` in `user`, and the makers of the levels above; all or nothing.
     pub(crate) fn take(user: &Arc<UserNs>, uid: Kuid, kind: Kind) -> Result<Charge, Refusal> {
-        let (mut at, mut whom): (&UserNs, Kuid) = (user, uid);
-        loop {
-            if let Err(limit) = at.counts().add(whom, kind) {
-                give_back(user, uid, kind, Some(at));
+        let tally = user.counts().tally(uid);
+        for (at, level) in levels(user, &tally) {
+            if let Err(limit) = level.add(kind, at.counts()) {
+                let below = |(level, _): &(&UserNs, _)| *level != at;
+                levels(user, &tally).take_while(below).for_each(|(_, tally)| tally.remove(kind));
                 return Err(Rule::LimitReached
                     .refuse()
                     .with("type", kind)
                     .with("limit", limit)
                     .with("at", Value::Namespace(Kind::User, at.inode())));
             }
-            match at.parent_ref() {
-                Some(parent) => (whom, at) = (at.owner().0, parent),
-                None => break,
-            }
         }
-        Ok(Charge { user: Arc::clone(user), uid, kind })
+        Ok(Charge { user: Arc::clone(user), tally, kind })
     }
 
     /// The user namespace charged first: the owner of what was made.
@@ -99,33 +124,33 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        give_back(&self.user, self.uid, self.kind, None);
+        levels(&self.user, &self.tally).for_each(|(_, tally)| tally.remove(self.kind));
     }
 }
 
-/// Takes the counts back from `user` upwards, up to but without `end`.
-fn give_back(user: &UserNs, uid: Kuid, kind: Kind, end: Option<&UserNs>) {
-    let (mut at, mut whom) = (user, uid);
-    loop {
-        if end.is_some_and(|end| *end == *at) {
-            return;
-        }
-        at.counts().remove(whom, kind);
-        match at.parent_ref() {
-            Some(parent) => (whom, at) = (at.owner().0, parent),
-            None => return,
-        }
-    }
+/// The levels of a charge, from `user`, where `tally` is charged, upwards.
+fn levels<'a>(user: &'a UserNs, tally: &'a Tally) -> impl Iterator<Item = (&'a UserNs, &'a Tally)> {
+    core::iter::successors(Some((user, tally)), |(at, _)| {
+        let charge = at.charge()?;
+        Some((&*charge.user, &*charge.tally))
+    })
 }
 
 /// How many namespaces of a type `uid` is charged with in `user`. For tests and `tree`.
 pub fn namespaces_charged(user: &UserNs, uid: Kuid, kind: Kind) -> u32 {
-    user.counts().get(uid, kind)
+    let tally = user.counts().of.lock().by_uid.get(&uid).and_then(Weak::upgrade);
+    tally.map_or(0, |tally| tally.get(kind))
+}
+
+/// How many namespaces of a type all users together are charged with in `user`. For tests.
+pub fn namespaces_charged_to_all(user: &UserNs, kind: Kind) -> u32 {
+    let of = user.counts().of.lock();
+    of.by_uid.values().filter_map(Weak::upgrade).map(|tally| tally.get(kind)).sum()
 }
 
 /// Reads `/proc/sys/user/max_*_namespaces` as a task in `user` sees it.
 pub fn max_namespaces(user: &UserNs, kind: Kind) -> u32 {
-    user.counts().0.lock().max[kind as usize]
+    user.counts().max(kind)
 }
 
 /// Says whether `cred` may open `/proc/sys/user/max_*_namespaces` of `user` for writing.
@@ -156,7 +181,7 @@ pub fn set_max_namespaces(
         return Ok(text.len());
     }
     let Some((max, taken)) = parse_sysctl(text) else { return Err(Rule::LimitText.refuse()) };
-    user.counts().0.lock().max[kind as usize] = max;
+    user.counts().max[kind as usize].store(max, Ordering::Relaxed);
     Ok(taken)
 }
 
@@ -176,11 +201,27 @@ pub(crate) fn parse_sysctl(text: &[u8]) -> Option<(u32, usize)> {
     value.filter(|_| whole).map(|value| (value, taken))
 }
 
-#[cfg(test)]
+// Under loom, counts exist only in its models.
+#[cfg(all(test, not(loom)))]
 mod tests {
-    use super::parse_sysctl;
+    use super::{Counts, Kind, parse_sysctl};
+    use crate::Kuid;
 
     /// Each pair was observed on Linux 6.18.
+    /// Those who own nothing are forgotten now and then, and nobody else.
+    #[test]
+    fn tallies_are_kept_as_long_as_there_is_something_in_them() {
+        let counts = Counts::new(1);
+        let first = counts.tally(Kuid(7));
+        first.add(Kind::Uts, &counts).unwrap();
+        for uid in 1000..3000 {
+            drop(counts.tally(Kuid(uid)));
+        }
+        assert!(counts.of.lock().by_uid.len() < 40);
+        assert_eq!(counts.tally(Kuid(7)).add(Kind::Uts, &counts), Err(1));
+        assert_eq!(counts.tally(Kuid(1000)).get(Kind::Uts), 0);
+    }
+
     #[test]
     fn reads_a_limit_as_the_kernel_does() {
         for (text, expected) in [

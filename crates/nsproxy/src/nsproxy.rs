@@ -250,15 +250,21 @@ pub(crate) fn switch_task_namespaces(
     task.assign_nsproxy(new)
 }
 
+/// Where a task is before a switch, if anybody will be told.
+pub(crate) fn watched_ids(task: &Task) -> Option<Ids> {
+    task.kernel.is_watched().then(|| task.ids())
+}
+
 /// Tells the onlooker where a task was and is.
-pub(crate) fn report_switch(task: &Task, way: Way, old: Ids) {
+pub(crate) fn report_switch(task: &Task, way: Way, old: Option<Ids>) {
+    let Some(old) = old else { return };
     let (id, tag, new) = (task.id(), task.tag(), task.ids());
     task.kernel.tell(&Event::Switched { task: id, tag, way, old, new });
 }
 
 /// Takes all namespaces from a task that exits or was never born: the switch to none.
 pub(crate) fn exit_task_namespaces(task: &Task, way: Way) {
-    let before = task.ids();
+    let before = watched_ids(task);
     let Some(old) = switch_task_namespaces(task, None) else { return };
     report_switch(task, way, before);
     drop(old);

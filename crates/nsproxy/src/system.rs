@@ -4,6 +4,7 @@ use crate::{
     KernelVersion, Kind, KindSet,
     cred::Cred,
     events::{Event, Events},
+    inode::Inodes,
     namespace::{
         cgroup::{Cgroup, Cgroups, Hierarchy},
         ipc::MqBytes,
@@ -18,9 +19,7 @@ use crate::{
     sync::{Arc, Mutex},
     task::Task,
 };
-use alloc::{collections::BinaryHeap, string::String, sync::Arc as StdArc, vec::Vec};
-use core::cmp::Reverse;
-use core::sync::atomic::{AtomicU64, Ordering};
+use alloc::{string::String, sync::Arc as StdArc, vec::Vec};
 
 /// What differs from one kernel to the next.
 #[derive(Clone, Debug)]
@@ -46,6 +45,8 @@ pub struct Config {
     pub hierarchies: Vec<Hierarchy>,
     /// `pid_max` of the initial pid namespace: numbers are below it.
     pub pid_max: u32,
+    /// Who says by which number a task is called.
+    pub numbers: Numbers,
     /// The host name at the start.
     pub hostname: String,
     /// The NIS domain name at the start.
@@ -70,6 +71,7 @@ impl Default for Config {
             max_namespaces: 15_500,
             hierarchies: Vec::new(),
             pid_max: 4_194_304,
+            numbers: Numbers::Own,
             hostname: String::from("(none)"),
             domainname: String::from("(none)"),
             mount_max: 100_000,
@@ -79,15 +81,33 @@ impl Default for Config {
     }
 }
 
+/// Who says by which number a task is called.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Numbers {
+    /// The system, as the kernel does: the next free one at every level.
+    #[default]
+    Own,
+    /// The embedder, for whom tasks have numbers already: at its birth
+    /// ([`Newborn::commit_as`](crate::Newborn::commit_as)) or after it was met
+    /// ([`Task::set_number`]) a task gets one number, by which it is called at every level; only
+    /// the init of a namespace is called 1 there, and by the other number as well.
+    ///
+    /// Every rule about numbers holds as before. What they cannot do is choose: `set_tid`,
+    /// `ns_last_pid` and `pid_max` are checked and have no effect.
+    Given,
+}
+
 /// What every object of one system refers to. Holds no namespace, so that nothing keeps itself.
+///
+/// Aligned, so that what all read does not share a cache line with the count of references to it.
+#[repr(align(64))]
 pub(crate) struct Kernel {
     pub(crate) config: Config,
     /// The root of every hierarchy.
     pub(crate) cgroups: Arc<Cgroups>,
     events: Option<StdArc<dyn Events>>,
-    inodes: Mutex<Inodes>,
+    inodes: Inodes,
     pub(crate) family: Mutex<Family>,
-    next_id: AtomicU64,
     /// Bytes of POSIX message queues: a user's in all ipc namespaces.
     pub(crate) mq_bytes: MqBytes,
     pub(crate) mounts: Mounts,
@@ -104,6 +124,11 @@ impl Kernel {
         }
     }
 
+    /// Says whether there is an onlooker: what only it would be told need not be found out.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Refuses a type that is not built in.
     pub(crate) fn built(&self, kind: Kind) -> Result<(), Refusal> {
         match self.config.built.contains(kind) {
@@ -114,50 +139,15 @@ impl Kernel {
 
     /// A number that nothing else of this system ever has.
     pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        self.inodes.next_id()
     }
 
     pub(crate) fn take_inode(&self) -> u32 {
-        self.inodes.lock().take()
+        self.inodes.take()
     }
 
     pub(crate) fn free_inode(&self, inode: u32) {
-        self.inodes.lock().free(inode);
-    }
-
-    /// How many inode numbers are in use beside the initial namespaces'.
-    fn inodes_used(&self) -> usize {
-        let inodes = self.inodes.lock();
-        (inodes.next - inodes.first) as usize - inodes.freed.len()
-    }
-}
-
-/// The lowest free number first, as the kernel's allocator gives them out.
-struct Inodes {
-    first: u32,
-    next: u32,
-    freed: BinaryHeap<Reverse<u32>>,
-}
-
-impl Inodes {
-    fn take(&mut self) -> u32 {
-        if let Some(Reverse(inode)) = self.freed.pop() {
-            return inode;
-        }
-        let inode = self.next;
-        self.next = self.next.saturating_add(1);
-        inode
-    }
-
-    fn free(&mut self, inode: u32) {
-        // Initial namespaces have numbers outside the pool.
-        if (self.first..self.next).contains(&inode) {
-            self.freed.push(Reverse(inode));
-        }
-        if self.freed.len() == (self.next - self.first) as usize {
-            self.freed.clear();
-            self.next = self.first;
-        }
+        self.inodes.free(inode);
     }
 }
 
@@ -189,16 +179,15 @@ impl System {
 
     fn boot(mut config: Config, events: Option<StdArc<dyn Events>>) -> System {
         config.built = config.built.intersection(KindSet::ROOMS);
-        let first = config.first_inode;
-        let inodes = Inodes { first, next: first, freed: BinaryHeap::new() };
+        let inodes = Inodes::new(config.first_inode);
         let cgroups = Arc::new(Cgroups::roots(&config.hierarchies));
+        let numbers = config.numbers;
         let kernel = Arc::new(Kernel {
             config,
             cgroups,
             events,
-            inodes: Mutex::new(inodes),
-            family: Mutex::default(),
-            next_id: AtomicU64::new(1),
+            inodes,
+            family: Mutex::new(Family::new(numbers)),
             mq_bytes: MqBytes::default(),
             mounts: Mounts::default(),
             everybody: Everybody::default(),
@@ -244,7 +233,7 @@ impl System {
     /// and signal handlers with `thread_of`; as a process nothing with anybody. It gets the next
     /// number of the initial pid namespace; whose child it is, and of which group and session,
     /// nobody says, so that is taken to be the init's there. It is reaped when the last reference
-    /// to it goes.
+    /// to it goes. Where numbers are [`Numbers::Given`] it has none before [`Task::set_number`].
     pub fn adopt(&self, thread_of: Option<&StdArc<Task>>, cred: Cred) -> StdArc<Task> {
         Task::adopted(&self.root.kernel, thread_of, cred, self.init_nsproxy())
     }
@@ -261,27 +250,12 @@ impl System {
 
     /// Counts the namespaces alive beside the initial ones. For tests and leak checks.
     pub fn namespaces_alive(&self) -> usize {
-        self.root.kernel.inodes_used()
+        self.root.kernel.inodes.used()
     }
 }
 
 impl core::fmt::Debug for System {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("System").field("namespaces_alive", &self.namespaces_alive()).finish()
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inode_numbers_are_the_lowest_free_ones() {
-        let mut inodes = Inodes { first: 10, next: 10, freed: BinaryHeap::new() };
-        assert_eq!([inodes.take(), inodes.take(), inodes.take()], [10, 11, 12]);
-        inodes.free(11);
-        inodes.free(10);
-        inodes.free(4); // an initial one
-        assert_eq!([inodes.take(), inodes.take(), inodes.take()], [10, 11, 13]);
     }
 }

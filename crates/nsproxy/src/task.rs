@@ -13,8 +13,8 @@
 //!    the right to move, the places of one, the list of everybody's
 //! 5. an ipc namespace's, in the order that heads `namespace/ipc/mod.rs`
 //! 6. a user namespace's state (maps and setgroups being written)
-//! 7. a user namespace's counts, one level at a time
-//! 8. the system's inode numbers
+//! 7. where a user namespace's counts are, one level at a time
+//! 8. the inode numbers above the first few hundred
 //! 9. the family: numbers, processes, who descends from whom
 //! 10. the tree of mounts
 //!
@@ -57,7 +57,7 @@ pub struct Task {
     nsproxy: PublishedOption<NsProxy>,
     shares: Mutex<Option<Shares>>,
     /// Outlives the exit: a zombie is still in its cgroup.
-    cgroups: Published<Cgroups>,
+    cgroups: Mutex<Arc<Cgroups>>,
     /// Few tasks have any; a box keeps the others small.
     ipc: Mutex<Option<Box<TaskIpc>>>,
     /// It has exited, and could not be looked into then.
@@ -107,7 +107,7 @@ impl Task {
             cred: Published::new(cred),
             nsproxy: PublishedOption::new(nsproxy),
             shares: Mutex::new(Some(shares)),
-            cgroups: Published::new(cgroups),
+            cgroups: Mutex::new(cgroups),
             ipc: Mutex::default(),
             hidden: AtomicBool::new(false),
             change: Turn::default(),
@@ -194,6 +194,11 @@ impl Task {
         })
     }
 
+    /// Says whether others share its root and working directory (`CLONE_FS`), threads included.
+    pub fn shares_directories(&self) -> bool {
+        self.shares.lock().as_ref().is_some_and(|shares| StdArc::strong_count(&shares.fs) > 1)
+    }
+
     /// Tells the model that a chroot(2) succeeded that it did not see, for the task and all who
     /// share its root: where mount namespaces are not built in. Otherwise use
     /// [`chroot`](crate::chroot).
@@ -230,14 +235,14 @@ impl Task {
 
     /// The cgroup it is in, of one hierarchy.
     pub fn cgroup(&self, hierarchy: u32) -> Option<StdArc<Cgroup>> {
-        self.cgroups.with(|cgroups| cgroups.of(hierarchy).cloned())
+        self.cgroups.lock().of(hierarchy).cloned()
     }
 
     /// Tells the model that the task has been moved to another cgroup of one hierarchy.
     pub fn set_cgroup(&self, to: &StdArc<Cgroup>) {
         let one_at_a_time = self.shares.lock();
-        let new = self.cgroups.with(|cgroups| cgroups.with(to));
-        let old = self.cgroups.assign(Arc::new(new));
+        let new = Arc::new(self.cgroups().with(to));
+        let old = core::mem::replace(&mut *self.cgroups.lock(), new);
         drop(one_at_a_time);
         drop(old);
     }
@@ -256,7 +261,7 @@ impl Task {
     // ---- for the calls ----------------------------------------------------------------------
 
     pub(crate) fn cgroups(&self) -> Arc<Cgroups> {
-        self.cgroups.read()
+        Arc::clone(&self.cgroups.lock())
     }
 
     pub(crate) fn member(&self) -> Option<&Member> {

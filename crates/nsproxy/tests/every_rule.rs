@@ -2,6 +2,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "every_rule/idmap_rules.rs"]
+mod idmap_rules;
 #[path = "every_rule/ipc_rules.rs"]
 mod ipc_rules;
 #[path = "every_rule/mnt_rules.rs"]
@@ -107,6 +109,16 @@ fn time_offsets(of: &Task, opener: &Cred, offset: u64, text: &str) -> Refusal {
 fn clone_with(flags: CloneFlags) -> Refusal {
     let system = boot();
     prepare_clone(&root(&system), &CloneArgs::legacy(flags.bits() | 17)).unwrap_err()
+}
+
+/// Sends credentials, in the initial pid namespace.
+fn claim(sender: &Task, whose: Whose, uid: u32, gid: u32) -> Refusal {
+    let cred = sender.cred();
+    let mut owner = sender.user_ns();
+    while let Some(parent) = owner.parent() {
+        owner = parent;
+    }
+    may_claim(&cred, &owner, whose, uid, gid).unwrap_err()
 }
 
 /// A block of clone3(2) with one field set.
@@ -309,6 +321,26 @@ fn provoke(rule: Rule) -> Refusal {
             ioctl_owner_uid(&task, &uts(&task)).unwrap_err()
         }
 
+        Rule::HandleNeedsAdmin => {
+            let task = unmapped(system, 1000);
+            open_handle(&task, &uts(&task)).unwrap();
+            unshare(&task, NEWUTS).unwrap();
+            open_handle(&task, &uts(&root(system))).unwrap_err()
+        }
+        Rule::IoctlNoMounts => {
+            let task = root(system);
+            ioctl_mnt_id(&task, &uts(&task)).unwrap_err()
+        }
+        Rule::IoctlNeighboursNeedAdmin => {
+            let task = user(system, 1000);
+            ioctl_mnt_neighbour(&task, &uts(&task), true).unwrap_err()
+        }
+        Rule::PidfdProcessGone => ioctl_pidfd(&root(system), None, Link::Uts, 1, true).unwrap_err(),
+        Rule::PidfdArgument => {
+            let task = root(system);
+            ioctl_pidfd(&task, Some(&task), Link::Uts, 1, true).unwrap_err()
+        }
+
         Rule::UtsNeedsAdmin => prepare_set_name(&user(system, 1000), Name::Host, 70).err().unwrap(),
         Rule::UtsNameLength => prepare_set_name(&root(system), Name::Domain, 65).err().unwrap(),
         Rule::UtsFileNeedsRoot => may_write_name_file(&user(system, 1000).cred()).unwrap_err(),
@@ -495,6 +527,11 @@ fn provoke(rule: Rule) -> Refusal {
             exec(&system.adopt(None, cred), &file).unwrap_err()
         }
 
+        Rule::ClaimUnmapped => claim(&unmapped(system, 1000), Whose::Own, 0, 0),
+        Rule::ClaimNumberNeedsAdmin => claim(&user(system, 1000), Whose::Another, 1000, 1000),
+        Rule::ClaimUserNeedsCap => claim(&user(system, 1000), Whose::Own, 0, 1000),
+        Rule::ClaimGroupNeedsCap => claim(&user(system, 1000), Whose::Own, 1000, 0),
+        Rule::ClaimNobody => claim(&root(system), Whose::Nobody, 7, 7),
         Rule::SignalNeedsKill => {
             let (a, b) = (user(system, 1000).cred(), user(system, 1001).cred());
             may_signal(&a, &b, false).unwrap_err()
@@ -504,6 +541,7 @@ fn provoke(rule: Rule) -> Refusal {
             .or_else(|| ipc_rules::provoke(rule))
             .or_else(|| net_rules::provoke(rule))
             .or_else(|| mnt_rules::provoke(rule))
+            .or_else(|| idmap_rules::provoke(rule))
             .unwrap_or_else(|| panic!("{rule} has no example")),
     }
 }

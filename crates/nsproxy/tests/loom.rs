@@ -3,9 +3,8 @@
 //! Run: `RUSTFLAGS="--cfg loom" cargo test -p nsproxy --test loom --release`
 //!
 //! Under `--cfg loom` every `Arc` of a namespace, an `NsProxy` and a credential is loom's, as is
-//! every lock, so loom itself reports a leak, a use after free or a deadlock. The published
-//! pointer is then the locked one of `src/rcu.rs`, not `arc-swap`: what is proved is the protocol
-//! around the pointer.
+//! every lock, so loom itself reports a leak, a use after free or a deadlock. The published pointer
+//! itself is explored in `src/rcu.rs`; here it is the protocol around it.
 #![cfg(loom)]
 
 use loom::thread;

@@ -93,11 +93,11 @@ fn a_detached_tree_lives_as_long_as_its_descriptor_or_its_place() {
     assert_eq!(charged(), 2);
     drop(dropped);
     assert_eq!(charged(), 1);
-    let mounter = Mounter::of_move_mount(&task, 0).unwrap();
+    let (mounter, onto) = Mounter::of_move_mount(&task, 0).unwrap();
     let target = machine.at(&task, "/b");
-    drop(mounter.move_mount(&machine.dirs, &kept.root(), &target).unwrap());
+    drop(mounter.move_mount(&machine.dirs, &kept.root(), &target, onto).unwrap());
     assert_eq!((charged(), machine.info(&task).len()), (1, 2));
-    mounter.move_mount(&machine.dirs, &kept.root(), &target).unwrap().commit();
+    mounter.move_mount(&machine.dirs, &kept.root(), &target, onto).unwrap().commit();
     drop(kept);
     assert_eq!((charged(), machine.info(&task).len()), (0, 3));
 }

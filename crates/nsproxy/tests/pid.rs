@@ -249,3 +249,22 @@ fn children_are_born_where_their_maker_said() {
     let init = born(&outside, F::empty());
     assert_eq!(outside.namespace(Link::PidForChildren), Some(pid(&init)));
 }
+
+/// In Linux such an init never ends: it waits until it is the last that has a number, and its group
+/// has one.
+#[test]
+fn an_init_in_a_group_from_inside_ends_when_the_embedder_lets_go_of_it() {
+    let system = boot();
+    let outside = root(&system);
+    let init = born(&outside, F::NEWPID);
+    let child = born(&init, F::empty());
+    setpgid(&child, 0, 0).unwrap();
+    setpgid(&init, 0, 2).unwrap();
+    exit(&child);
+    exit(&init);
+    assert!(wait(&outside, WaitFor::Any, WaitKind::All).unwrap().is_none());
+    drop(child);
+    assert_eq!(system.namespaces_alive(), 1);
+    drop(init);
+    assert_eq!(system.namespaces_alive(), 0);
+}

@@ -1,7 +1,6 @@
 //! Many threads switch, read, fork, fail and exit at once; at the end nothing is left.
 //!
-//! The published pointer under `std` is `arc-swap`, whose lock-free paths loom cannot see; this
-//! runs them for real.
+//! What loom explores with a few steps of two or three threads runs here for real.
 #![cfg(all(not(loom), feature = "std"))]
 
 mod common;

@@ -7,6 +7,10 @@ mod x86_64;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as arch;
 
+pub(crate) mod dirent;
+pub(crate) mod ipc;
+pub(crate) mod message;
+pub(crate) mod statmount;
 pub(crate) mod statx;
 
 pub(crate) use arch::{LegacyPathCalls, encode_stat};

@@ -43,6 +43,20 @@ impl LegacyPathCalls {
     pub(crate) const READLINK: i64 = libc::SYS_readlink;
     pub(crate) const CHOWN: i64 = libc::SYS_chown;
     pub(crate) const LCHOWN: i64 = libc::SYS_lchown;
+    pub(crate) const ACCESS: i64 = libc::SYS_access;
+    pub(crate) const GETDENTS: i64 = libc::SYS_getdents;
     pub(crate) const FORK: i64 = libc::SYS_fork;
     pub(crate) const VFORK: i64 = libc::SYS_vfork;
+    pub(crate) const MKDIR: i64 = libc::SYS_mkdir;
+    pub(crate) const RMDIR: i64 = libc::SYS_rmdir;
+    pub(crate) const UNLINK: i64 = libc::SYS_unlink;
+    pub(crate) const RENAME: i64 = libc::SYS_rename;
+    pub(crate) const LINK: i64 = libc::SYS_link;
+    pub(crate) const SYMLINK: i64 = libc::SYS_symlink;
+    pub(crate) const MKNOD: i64 = libc::SYS_mknod;
+    pub(crate) const CHMOD: i64 = libc::SYS_chmod;
+    pub(crate) const UTIME: i64 = libc::SYS_utime;
+    pub(crate) const UTIMES: i64 = libc::SYS_utimes;
+    pub(crate) const FUTIMESAT: i64 = libc::SYS_futimesat;
+    pub(crate) const GETPGRP: i64 = libc::SYS_getpgrp;
 }

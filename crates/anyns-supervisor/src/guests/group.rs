@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags};
 
-use super::is_dead;
+use super::deaths::is_dead;
 
 /// One process of which at least one thread is in the table.
 #[derive(Debug)]

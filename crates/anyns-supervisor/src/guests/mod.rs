@@ -11,100 +11,29 @@
 //! Lock order: `dying`, then the table, then a group's own. None is held while the model is called.
 //! A guest's `exec` is: it is taken with none of the others held, and nothing in the model comes back here.
 
+mod deaths;
+mod entry;
 mod group;
+mod inits;
+mod kin;
 mod zombie;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use nsproxy::{CloneArgs, CloneFlags, Task};
+use nsproxy::{Status, Task};
 use parking_lot::{Mutex, RwLock};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
-use group::Called;
+pub(crate) use entry::Guest;
 pub(crate) use group::{Group, threads};
+pub(crate) use inits::Birth;
 
-/// What every thread is made with.
-const THREAD_FLAGS: CloneFlags =
-    CloneFlags::VM.union(CloneFlags::FS).union(CloneFlags::SIGHAND).union(CloneFlags::THREAD);
-
-/// How long deaths are collected before they are looked at.
-const BATCH: Duration = Duration::from_millis(3);
-
-/// One task that the model knows.
-#[derive(Debug)]
-pub(crate) struct Guest {
-    /// Its number on the host.
-    pub(crate) tid: i32,
-    /// Its thread group's number on the host.
-    pub(crate) tgid: i32,
-    /// What the model says of it.
-    pub(crate) task: Arc<Task>,
-    /// Another guest traces it, so its forks cannot be followed: children are recognised later.
-    pub(crate) traced: AtomicBool,
-    group: Arc<Group>,
-    pidfd: OwnedFd,
-    /// It may have started a program since; then it is marked otherwise than this.
-    exec: Mutex<Option<[u8; 16]>>,
-    expects_exec: AtomicBool,
-    /// It is starting a program and will come out of that with its leader's number; its own, and the
-    /// pidfd with it, dies a little earlier than we hear of it.
-    moves: AtomicBool,
-    /// It was not dumpable when it died, which its zombie still is not.
-    hid: AtomicBool,
-}
-
-impl Guest {
-    /// Tells whether the task this entry was made for still lives.
-    pub(crate) fn lives(&self) -> bool {
-        !is_dead(&self.pidfd)
-    }
-
-    /// Tells whether others may look into it, or could when it died.
-    pub(crate) fn dumpable(&self) -> bool {
-        self.task.dumpable() && !self.hid.load(Ordering::Relaxed)
-    }
-
-    /// Tells whether it leads its process and no other thread of it is, or need be, known.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.tid == self.tgid && !self.group.is_quiet() && self.group.members() == [self.tid]
-    }
-
-    /// Notes that it is about to start a program, in place of the one marked so.
-    pub(crate) fn expect_exec(&self, mark: [u8; 16]) {
-        let mut exec = self.exec.lock();
-        *exec = Some(mark);
-        self.expects_exec.store(true, Ordering::Release);
-    }
-
-    /// Settles whether it has started the program it was about to start: `follow` is told the mark
-    /// of the old one, and tells whether the question is answered. Whoever else asks meanwhile
-    /// waits, so that nobody sees the old credentials of a new program.
-    pub(crate) fn settle_exec(&self, follow: impl FnOnce([u8; 16]) -> bool) {
-        if !self.expects_exec.load(Ordering::Acquire) {
-            return;
-        }
-        let mut exec = self.exec.lock();
-        if let Some(before) = *exec
-            && follow(before)
-        {
-            *exec = None;
-            self.expects_exec.store(false, Ordering::Release);
-        }
-    }
-}
-
-/// Tells whether the process or thread of a pidfd is dead.
-fn is_dead(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
-}
+use crate::maps::HashMap;
 
 /// The table.
 #[derive(Debug)]
@@ -113,6 +42,9 @@ pub(crate) struct Guests {
     count: AtomicUsize,
     traced: AtomicUsize,
     quiet: AtomicUsize,
+    numbered: AtomicUsize,
+    births: Arc<AtomicUsize>,
+    share_files: AtomicBool,
     deaths: OwnedFd,
     zombies: zombie::Zombies,
     dying: Mutex<()>,
@@ -135,6 +67,9 @@ impl Guests {
             count: AtomicUsize::new(0),
             traced: AtomicUsize::new(0),
             quiet: AtomicUsize::new(0),
+            numbered: AtomicUsize::new(0),
+            births: Arc::default(),
+            share_files: AtomicBool::new(false),
             deaths: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             zombies: zombie::Zombies::default(),
             dying: Mutex::new(()),
@@ -160,7 +95,27 @@ impl Guests {
         None
     }
 
-    /// Enters a task.
+    /// The entry of thread `tid`, which is known to live, and all deaths among guests have been told
+    /// ([`Guests::note_death`]): what the number means need not be found out.
+    pub(crate) fn get_living(&self, tid: i32) -> Option<Arc<Guest>> {
+        if self.len() == 0 {
+            return None;
+        }
+        let guest = self.table.read().by_tid.get(&tid).cloned()?;
+        if !guest.gone.load(Ordering::Acquire) {
+            return Some(guest);
+        }
+        self.bury(&guest);
+        None
+    }
+
+    /// The entry of thread `tid`, dead or alive, for whoever cannot wait.
+    pub(crate) fn peek(&self, tid: i32) -> Option<Arc<Guest>> {
+        let living = self.table.read().by_tid.get(&tid).cloned();
+        living.or_else(|| self.last_seen(tid))
+    }
+
+    /// Enters a task; one that cannot be entered has exited.
     ///
     /// # Errors
     /// ESRCH if it is dead already; EMFILE and the like if no pidfd can be had.
@@ -187,7 +142,10 @@ impl Guests {
         unless_known: bool,
     ) -> Result<Arc<Guest>, Errno> {
         task.set_tag(tid as u64);
-        let pidfd = open_pidfd(tid, tgid)?;
+        let pidfd = open_pidfd(tid, tgid).inspect_err(|_| {
+            // Nobody will hear of its death, and it would keep its number for ever.
+            drop(nsproxy::exit_with(&task, Status::default()));
+        })?;
         let (guest, old) = {
             let mut table = self.table.write();
             let known = table.by_tid.get(&tid);
@@ -197,23 +155,19 @@ impl Guests {
             let group = table.groups.entry(tgid).or_insert_with(|| Arc::new(Group::new(tgid)));
             let group = group.clone();
             group.join(tid);
-            let traced = AtomicBool::new(false);
-            let guest = Arc::new(Guest {
-                tid,
-                tgid,
-                task,
-                traced,
-                group,
-                pidfd,
-                exec: Mutex::new(None),
-                expects_exec: AtomicBool::new(false),
-                moves: AtomicBool::new(false),
-                hid: AtomicBool::new(false),
-            });
+            let guest = Arc::new(Guest::new(tid, tgid, task, group, pidfd));
             (guest.clone(), table.by_tid.insert(tid, guest))
         };
+        if guest.is_numbered() {
+            self.numbered.fetch_add(1, Ordering::AcqRel);
+        }
         match old {
-            Some(old) => nsproxy::exit(&old.task),
+            Some(old) => {
+                if old.is_numbered() {
+                    self.numbered.fetch_sub(1, Ordering::AcqRel);
+                }
+                self.end(&old);
+            }
             None => {
                 self.count.fetch_add(1, Ordering::AcqRel);
             }
@@ -235,16 +189,21 @@ impl Guests {
         task: &Arc<Task>,
     ) -> Result<Arc<Guest>, Errno> {
         let mut traced = false;
+        let mut maker = None;
         for other in self.group(tgid) {
+            maker = maker.or(other.put_in_from.get().cloned());
             traced |= other.tid == tid && other.traced.load(Ordering::Acquire);
             // The survivor's own entry goes without an exit: the task lives on.
             if let Some(gone) = self.remove(&other)
                 && !Arc::ptr_eq(&gone.task, task)
             {
-                nsproxy::exit(&gone.task);
+                self.end(&gone);
             }
         }
         let guest = self.enter(tgid, tgid, task.clone())?;
+        if let Some(maker) = maker {
+            let _ = guest.put_in_from.set(maker);
+        }
         if traced {
             self.mark_traced(&guest);
         }
@@ -261,206 +220,24 @@ impl Guests {
         group.members().iter().filter_map(|tid| table.by_tid.get(tid).cloned()).collect()
     }
 
-    /// Keeps `guest` from being taken for dead until [`Guests::rename`] or [`Guests::stays`].
-    pub(crate) fn moves(&self, guest: &Guest) {
-        guest.moves.store(true, Ordering::Release);
+    /// The numbers of all processes, zombies included, of which a task is meant.
+    pub(crate) fn processes(&self, meant: impl Fn(&Task) -> bool) -> Vec<i32> {
+        self.settle();
+        let of = |guest: &Arc<Guest>| meant(&guest.task).then_some(guest.tgid);
+        let living = self.table.read().by_tid.values().filter_map(of).collect::<BTreeSet<_>>();
+        let mut all = living;
+        all.extend(self.zombies().iter().filter_map(of));
+        all.into_iter().collect()
     }
 
-    /// Notes that `guest` has not moved after all.
-    pub(crate) fn stays(&self, guest: &Arc<Guest>) {
-        guest.moves.store(false, Ordering::Release);
-        // Nobody has buried it meanwhile.
-        if !guest.lives() {
-            self.bury(guest);
-        }
+    /// Notes that a process is born that has the descriptors of another (`CLONE_FILES`).
+    pub(crate) fn note_shared_files(&self) {
+        self.share_files.store(true, Ordering::Release);
     }
 
-    /// Removes an entry whose task is dead, or is another one now.
-    pub(crate) fn bury(&self, guest: &Arc<Guest>) {
-        if guest.moves.load(Ordering::Acquire) {
-            return;
-        }
-        // The last thread we know may leave others that we need not have known so far.
-        match guest.group.members() == [guest.tid] {
-            true => self.wake(guest),
-            // It makes no more threads, and those it made are looked for while it has an entry.
-            false => self.note_call(guest),
-        }
-        if let Some(gone) = self.remove(guest) {
-            gone.hid.store(!gone.task.dumpable(), Ordering::Relaxed);
-            nsproxy::exit(&gone.task);
-            self.keep_zombie(gone);
-        }
-    }
-
-    fn remove(&self, guest: &Arc<Guest>) -> Option<Arc<Guest>> {
-        let (gone, last) = {
-            let mut table = self.table.write();
-            match table.by_tid.get(&guest.tid) {
-                Some(current) if Arc::ptr_eq(current, guest) => {}
-                _ => return None,
-            }
-            let gone = table.by_tid.remove(&guest.tid);
-            let last = guest.group.leave(guest.tid);
-            if last {
-                table.groups.remove(&guest.tgid);
-            }
-            (gone, last)
-        };
-        self.count.fetch_sub(1, Ordering::AcqRel);
-        if guest.traced.load(Ordering::Acquire) {
-            self.traced.fetch_sub(1, Ordering::AcqRel);
-        }
-        if last && guest.group.alone() {
-            self.quiet.fetch_sub(1, Ordering::AcqRel);
-        }
-        gone
-    }
-
-    /// Notes that `maker` makes a thread like itself. Tells whether it need not be followed.
-    pub(crate) fn make_quietly(&self, maker: &Guest) -> bool {
-        let quietly = maker.group.make_quietly(maker.tid);
-        if quietly == Some(true) {
-            self.quiet.fetch_add(1, Ordering::AcqRel);
-        }
-        quietly.is_some()
-    }
-
-    /// Tells whether an unknown task may be a thread of a process we know.
-    pub(crate) fn any_quiet(&self) -> bool {
-        self.quiet.load(Ordering::Acquire) > 0
-    }
-
-    /// Enters thread `tid` of process `tgid`, if that is a process we know.
-    pub(crate) fn enter_thread(&self, tid: i32, tgid: i32) -> Option<Arc<Guest>> {
-        let like = {
-            let table = self.table.read();
-            let member = table.groups.get(&tgid)?.place_of(tid)?;
-            table.by_tid.get(&member).cloned()?
-        };
-        self.enter_like(tid, &like)
-    }
-
-    /// Enters every thread of `guest`'s process, because `guest` is about to differ from them.
-    pub(crate) fn wake(&self, guest: &Guest) {
-        // A thread that dies meanwhile cannot be entered, and need not be.
-        let mut tried = BTreeSet::new();
-        loop {
-            let unknown = guest.group.wake(guest.tid, &tried);
-            if unknown.is_empty() {
-                break;
-            }
-            self.enter_all(unknown, guest, &mut tried);
-        }
-        self.note_call(guest);
-    }
-
-    /// Notes that `guest` has made a call: the births of its earlier ones are over.
-    pub(crate) fn note_call(&self, guest: &Guest) {
-        if !self.any_quiet() {
-            return;
-        }
-        let mut tried = BTreeSet::new();
-        loop {
-            match guest.group.called(guest.tid, &tried) {
-                Called::Enter(unknown) => self.enter_all(unknown, guest, &mut tried),
-                Called::Done => return,
-                Called::Over => {
-                    self.quiet.fetch_sub(1, Ordering::AcqRel);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn enter_all(&self, threads: Vec<i32>, like: &Guest, tried: &mut BTreeSet<i32>) {
-        for tid in threads {
-            self.enter_like(tid, like);
-            tried.insert(tid);
-        }
-    }
-
-    fn enter_like(&self, tid: i32, like: &Guest) -> Option<Arc<Guest>> {
-        let args = CloneArgs::legacy(THREAD_FLAGS.bits());
-        let task = nsproxy::prepare_clone(&like.task, &args).ok()?.commit();
-        let entered = self.enter_unless_known(tid, like.tgid, task.clone()).ok();
-        if !entered.as_ref().is_some_and(|guest| Arc::ptr_eq(&guest.task, &task)) {
-            nsproxy::exit(&task);
-        }
-        entered
-    }
-
-    /// Enters an unknown task whose maker could not be followed.
-    pub(crate) fn enter_child(&self, tid: i32, tgid: i32, ppid: i32) -> Option<Arc<Guest>> {
-        let traced = |tid| {
-            let guest = self.get(tid)?;
-            guest.traced.load(Ordering::Acquire).then_some(guest)
-        };
-        let guest = match traced(tgid) {
-            Some(leader) if tgid != tid => self.enter_like(tid, &leader)?,
-            _ => {
-                let parent = traced(ppid)?;
-                let task = nsproxy::prepare_clone(&parent.task, &CloneArgs::fork()).ok()?.commit();
-                self.enter(tid, tgid, task).ok()?
-            }
-        };
-        self.mark_traced(&guest);
-        Some(guest)
-    }
-
-    /// Notes that another guest traces `guest`, so its children have to be recognised later.
-    pub(crate) fn mark_traced(&self, guest: &Guest) {
-        if !guest.traced.swap(true, Ordering::AcqRel) {
-            self.traced.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    /// Tells whether an unknown task may be the child of one that could not be followed.
-    pub(crate) fn any_traced(&self) -> bool {
-        self.traced.load(Ordering::Acquire) > 0
-    }
-
-    /// Buries all that have died by now. After this the model's counts are the kernel's.
-    pub(crate) fn settle(&self) {
-        if self.len() > 0 {
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            while self.bury_some(Some(&now)) {}
-        }
-        self.forget_zombies();
-    }
-
-    /// Buries the dead soon after they die, for as long as the process lives.
-    ///
-    /// Nothing depends on how soon: whoever counts calls [`Guests::settle`] first. So deaths are
-    /// taken in batches, or a wake-up for each would compete with the guests for the processor.
-    pub(crate) fn watch(&self) {
-        loop {
-            let mut fds = [PollFd::new(&self.deaths, PollFlags::IN)];
-            match rustix::event::poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => return,
-            }
-            std::thread::sleep(BATCH);
-            self.settle();
-        }
-    }
-
-    fn bury_some(&self, wait: Option<&Timespec>) -> bool {
-        let _one_at_a_time = self.dying.lock();
-        let mut events = Vec::with_capacity(64);
-        let spare = rustix::buffer::spare_capacity(&mut events);
-        if !matches!(epoll::wait(&self.deaths, spare, wait), Ok(count) if count > 0) {
-            return false;
-        }
-        for event in events {
-            let tid = event.data.u64() as i32;
-            let guest = self.table.read().by_tid.get(&tid).cloned();
-            match guest {
-                Some(guest) if !guest.lives() => self.bury(&guest),
-                _ => self.forget_zombie(tid),
-            }
-        }
-        true
+    /// Tells whether there may be processes that have their descriptors in common.
+    pub(crate) fn share_files(&self) -> bool {
+        self.share_files.load(Ordering::Acquire)
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! All that is left of such a task is its credentials, and its user namespace with them: `/proc`
 //! still shows them, and the namespace lives until the parent's wait. One whose user namespace is
-//! the initial one is the kernel's to show, unless it hid: the kernel does not know of that.
+//! the initial one is the kernel's to show, unless it hid: the kernel does not know of that. One of a
+//! pid namespace of ours still has its number there.
 
-use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rustix::event::epoll;
 
 use super::{Guest, Guests};
+use crate::maps::HashMap;
 use crate::procfs::read_file;
 
 /// The zombies, by their numbers on the host.
@@ -23,7 +24,8 @@ pub(super) struct Zombies {
 impl Guests {
     /// Keeps what is left of a task that has just been taken out of the table, until it is reaped.
     pub(super) fn keep_zombie(&self, guest: Arc<Guest>) {
-        let kernels = guest.task.cred().user.is_initial() && guest.dumpable();
+        let kernels =
+            guest.task.cred().user.is_initial() && guest.dumpable() && !guest.is_numbered();
         if kernels || is_reaped(&guest.pidfd) {
             return;
         }
@@ -43,6 +45,16 @@ impl Guests {
         }
         self.forget_zombie(tid);
         None
+    }
+
+    /// The same without a look whether it has been reaped.
+    pub(super) fn last_seen(&self, tid: i32) -> Option<Arc<Guest>> {
+        self.zombies.by_tid.lock().get(&tid).cloned()
+    }
+
+    /// All zombies.
+    pub(super) fn zombies(&self) -> Vec<Arc<Guest>> {
+        self.zombies.by_tid.lock().values().cloned().collect()
     }
 
     /// Tells whether neither a living task nor a zombie is known.

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
-use nsproxy::{AnyNamespace, Cred, Kind, Kuid, MapKind, Name, Refusal, UserNs};
+use nsproxy::ipc::{IpcFile, IpcNs};
+use nsproxy::{Cred, Kind, Kuid, MapKind, Name, PidNs, Refusal, UserNs};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::Supervisor;
 use crate::cx::{Cx, Served, Verdict, native};
-use crate::procfs::{read_file, status};
+use crate::ipc::count_all;
 use crate::trouble::Trouble;
 
 /// Which control file.
@@ -26,8 +27,14 @@ pub(crate) enum Control {
     Hostname,
     /// `sys/kernel/domainname`.
     Domainname,
+    /// `sys/kernel/ns_last_pid`.
+    LastPid,
+    /// `sys/kernel/pid_max`.
+    PidMax,
     /// `sys/user/max_TYPE_namespaces`.
     Max(Kind),
+    /// A limit of an ipc namespace.
+    Ipc(IpcFile),
 }
 
 impl Control {
@@ -35,7 +42,14 @@ impl Control {
     pub(crate) fn is_name(name: &[u8]) -> bool {
         matches!(
             name,
-            b"uid_map" | b"gid_map" | b"projid_map" | b"setgroups" | b"hostname" | b"domainname"
+            b"uid_map"
+                | b"gid_map"
+                | b"projid_map"
+                | b"setgroups"
+                | b"hostname"
+                | b"domainname"
+                | b"ns_last_pid"
+                | b"pid_max"
         ) || (name.starts_with(b"max_") && name.ends_with(b"_namespaces"))
     }
 
@@ -55,6 +69,11 @@ impl Control {
         match names {
             ["kernel", "hostname"] => Some(Control::Hostname),
             ["kernel", "domainname"] => Some(Control::Domainname),
+            ["kernel", "ns_last_pid"] => Some(Control::LastPid),
+            ["kernel", "pid_max"] => Some(Control::PidMax),
+            [group @ ("kernel" | "fs"), rest @ ..] => {
+                IpcFile::by_path(&format!("{group}/{}", rest.join("/"))).map(Control::Ipc)
+            }
             ["user", name] => {
                 let kind = name.strip_prefix("max_")?.strip_suffix("_namespaces")?;
                 Kind::by_name(kind).map(Control::Max)
@@ -80,6 +99,9 @@ impl Control {
             Control::Setgroups => format!("/proc/{tid}/setgroups"),
             Control::Hostname => "/proc/sys/kernel/hostname".into(),
             Control::Domainname => "/proc/sys/kernel/domainname".into(),
+            Control::LastPid => "/proc/sys/kernel/ns_last_pid".into(),
+            Control::PidMax => "/proc/sys/kernel/pid_max".into(),
+            Control::Ipc(file) => format!("/proc/sys/{}", file.path()),
             Control::Max(kind) => format!("/proc/sys/user/max_{}_namespaces", kind.name()),
         }
     }
@@ -91,7 +113,11 @@ pub(crate) struct ControlFile {
     control: Control,
     /// The namespace it belongs to, fixed at open; unused for names, which belong to the writer's.
     user: Arc<UserNs>,
+    /// The pid namespace of whoever opened it, if that is one of ours.
+    pids: Option<nsproxy::Arc<PidNs>>,
     opener: Arc<Cred>,
+    /// The same of an ipc namespace's limits.
+    ipc: Option<Arc<IpcNs>>,
     path: String,
 }
 
@@ -112,7 +138,14 @@ pub(crate) fn open_control(
     if !ours || cannot_open(flags) {
         return Ok(Verdict::Continue);
     }
+    let pids = cx.guest().and_then(|guest| guest.task.pid_ns()).filter(|pids| !pids.is_initial());
+    if matches!(control, Control::LastPid | Control::PidMax) && pids.is_none() {
+        return Ok(Verdict::Continue);
+    }
     let cred = cx.cred()?;
+    if let Control::Ipc(file) = control {
+        return open_ipc(cx, file, cred, flags);
+    }
     let user = match (tid, &subject) {
         (Some(tid), None) => {
             native(tid).map_err(|_| Errno::NOENT)?;
@@ -124,12 +157,19 @@ pub(crate) fn open_control(
     if flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
         let hidden = subject.filter(|subject| !subject.task.dumpable());
         let root = hidden.map(|subject| nsproxy::proc_owner(&subject.task).0);
-        return open_for_writing(cx, tid, control, Parties { user, opener: cred, root }, flags);
+        let parties = Parties { user, pids, opener: cred, root };
+        return open_for_writing(cx, tid, control, parties, flags);
     }
     let text = match control {
         Control::Map(kind) => nsproxy::read_map(kind, &user, &cred.user),
         Control::Setgroups => nsproxy::read_setgroups(&user).into(),
         Control::Max(kind) => nsproxy::read_max_namespaces(&user, kind),
+        Control::Ipc(_) => return Ok(Verdict::Continue),
+        Control::PidMax => pids.as_deref().map(nsproxy::read_pid_max).unwrap_or_default(),
+        Control::LastPid => {
+            let last = cx.guest().and_then(|guest| nsproxy::read_last_pid(&guest.task));
+            last.unwrap_or_default()
+        }
         Control::Hostname | Control::Domainname => {
             let proxy = cx.guest().and_then(|guest| guest.task.nsproxy());
             let Some(proxy) = proxy else { return Ok(Verdict::Continue) };
@@ -142,6 +182,7 @@ pub(crate) fn open_control(
 /// Whose file it is, and who opens it.
 struct Parties {
     user: Arc<UserNs>,
+    pids: Option<nsproxy::Arc<PidNs>>,
     opener: Arc<Cred>,
     /// Who owns it, if the process whose file it is does not let itself be looked into.
     root: Option<Kuid>,
@@ -151,7 +192,7 @@ fn open_for_writing(
     cx: &mut Cx<'_>,
     tid: Option<i32>,
     control: Control,
-    Parties { user, opener, root }: Parties,
+    Parties { user, pids, opener, root }: Parties,
     flags: OFlags,
 ) -> Served {
     match control {
@@ -166,11 +207,34 @@ fn open_for_writing(
             nsproxy::open_setgroups_for_write(&user, &opener)?;
         }
         Control::Max(_) => nsproxy::may_set_max_namespaces(&user, &opener)?,
-        // These belong to the global root, whatever the user namespace.
-        Control::Hostname | Control::Domainname => may_write(&control.path(tid))?,
+        Control::PidMax => match &pids {
+            Some(pids) => nsproxy::may_write_pid_max(pids, &opener)?,
+            None => return Ok(Verdict::Continue),
+        },
+        // These belong to the global root, whatever the user namespace; one can be written by all.
+        Control::Hostname | Control::Domainname | Control::LastPid | Control::Ipc(_) => {
+            may_write(&control.path(tid))?
+        }
     }
-    let file = ControlFile { control, user, opener, path: control.path(tid) };
+    let file = ControlFile { control, user, pids, opener, ipc: None, path: control.path(tid) };
     let fd = cx.sup.open_writable(file, cx.tid())?;
+    Ok(Verdict::Install { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
+}
+
+/// Opens a limit of the caller's ipc namespace. In the initial one it is the kernel's.
+fn open_ipc(cx: &mut Cx<'_>, file: IpcFile, opener: Arc<Cred>, flags: OFlags) -> Served {
+    let Some(inside) = cx.in_ipc()? else { return Ok(Verdict::Continue) };
+    let (ns, user) = (inside.ns, opener.user.clone());
+    if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+        return copy_of(nsproxy::ipc::read_ipc_file(&ns, file).as_bytes(), flags);
+    }
+    nsproxy::ipc::may_open_ipc_file(&ns, file, &opener)?;
+    let control = Control::Ipc(file);
+    let path = control.path(None);
+    let fd = cx.sup.open_writable(
+        ControlFile { control, user, pids: None, opener, ipc: Some(ns), path },
+        cx.tid(),
+    )?;
     Ok(Verdict::Install { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
 }
 
@@ -180,71 +244,15 @@ fn may_write(path: &str) -> Result<(), Errno> {
 }
 
 /// Flags with which a file that exists and is no directory is refused, which the kernel does best.
-fn cannot_open(flags: OFlags) -> bool {
+pub(super) fn cannot_open(flags: OFlags) -> bool {
     flags.contains(OFlags::DIRECTORY) || flags.contains(OFlags::CREATE | OFlags::EXCL)
 }
 
-/// Opens `PID/status` for a reader.
-pub(crate) fn open_status(cx: &mut Cx<'_>, tid: i32, flags: OFlags) -> Served {
-    let subject = cx.sup.find_subject(tid);
-    let concerned = subject.is_some() || cx.inside().is_some();
-    if !concerned || cannot_open(flags) || flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
-        return Ok(Verdict::Continue);
-    }
-    let text = read_file(&format!("/proc/{tid}/status"))?;
-    let text = String::from_utf8_lossy(&text);
-    let reader = cx.cred()?;
-    let cred = match cx.sup.cred_of(tid, subject.as_deref()) {
-        Ok(cred) => cred,
-        Err(Trouble::Gone) => return Err(Errno::SRCH.into()),
-        Err(other) => return Err(other),
-    };
-    copy_of(status::shown(&text, &cred, &reader.user).as_bytes(), flags)
-}
-
-/// The namespace a link of `/proc/TID/ns` stands for; `None` if the kernel's own answer is right.
-///
-/// # Errors
-/// EACCES if the caller may not look at the thread (ptrace(2), read check); ENOENT if it is gone.
-pub(crate) fn namespace(
-    cx: &Cx<'_>,
-    tid: i32,
-    kind: Kind,
-    for_children: bool,
-) -> Result<Option<AnyNamespace>, Trouble> {
-    let subject = cx.sup.find_subject(tid);
-    if subject.is_none() && cx.guest().is_none() {
-        return Ok(None);
-    }
-    let open = subject.as_ref().is_none_or(|subject| subject.dumpable());
-    let target = match cx.sup.meet(tid, subject) {
-        Ok(target) => target,
-        Err(Trouble::Gone) => return Err(Errno::NOENT.into()),
-        Err(other) => return Err(other),
-    };
-    let me = cx.meet()?;
-    let open = open && target.task.dumpable();
-    if nsproxy::may_read(&me.task, &target.task, open).is_err() {
-        return Err(Errno::ACCESS.into());
-    }
-    if for_children {
-        return Ok(None);
-    }
-    match kind {
-        Kind::User => Ok(Some(AnyNamespace::User(target.task.cred().user.clone()))),
-        Kind::Uts => match target.task.nsproxy() {
-            Some(proxy) => Ok(Some(AnyNamespace::Uts(proxy.uts.clone()))),
-            None => Err(Errno::NOENT.into()),
-        },
-        _ => Ok(None),
-    }
-}
-
 /// A sealed copy of `text` for the guest to read.
-fn copy_of(text: &[u8], flags: OFlags) -> Served {
+pub(super) fn copy_of(text: &[u8], flags: OFlags) -> Served {
     let doing = Trouble::host("making a copy of a file of /proc");
     let fd = memfd(text).map_err(doing)?;
-    Ok(Verdict::Install { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
+    Ok(Verdict::Hand { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
 }
 
 fn memfd(text: &[u8]) -> Result<std::os::fd::OwnedFd, Errno> {
@@ -285,6 +293,22 @@ impl ControlFile {
             Control::Map(kind) => nsproxy::write_map(kind, user, opener, &cred, offset, text),
             Control::Setgroups => nsproxy::write_setgroups(user, offset, text),
             Control::Max(kind) => nsproxy::set_max_namespaces(user, kind, &cred, offset, text),
+            Control::PidMax => match &self.pids {
+                Some(pids) => nsproxy::set_pid_max(pids, &cred, offset, text),
+                None => return Err(Errno::INVAL.into()),
+            },
+            Control::LastPid => {
+                // It acts on the writer's, who may be somebody else.
+                let Some(guest) = guest else { return Err(Errno::PERM.into()) };
+                nsproxy::set_last_pid(&guest.task, offset, text)
+            }
+            Control::Ipc(file) => {
+                let Some(ns) = &self.ipc else { return Err(Errno::INVAL.into()) };
+                // Whether a segment is attached decides whether it goes.
+                sup.guests.settle();
+                count_all(ns);
+                nsproxy::ipc::write_ipc_file(ns, file, &cred, offset, text)
+            }
             Control::Hostname | Control::Domainname => {
                 let mut met = sup.meet(writer, guest)?;
                 met.keep()?;

@@ -4,16 +4,30 @@
 //! `/proc` is the kernel's own. What each file shows is in the files beside this one.
 
 mod control;
+mod files;
+mod ipc;
+mod listing;
+mod namespace;
+mod paths;
+mod sight;
 mod status;
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
-use nsproxy::Kind;
+use nsproxy::Link;
+use nsproxy::ipc::Sort;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-pub(crate) use control::{Control, ControlFile, namespace, open_control, open_status};
-pub(crate) use status::{Native, thread_group};
+pub(crate) use control::{Control, ControlFile, open_control};
+pub(crate) use files::{open_file, open_loadavg, open_locks};
+pub(crate) use ipc::open_sysvipc;
+pub(crate) use listing::{Listed, listed};
+pub(crate) use namespace::{may_look, namespace, namespace_of_pidfd};
+pub(crate) use paths::link_text;
+pub(crate) use status::{Native, read_limit, thread_group, umask};
 
 /// The inode number of the root of every proc file system (proc(5) does not say so; it is fixed).
 const ROOT_INODE: u64 = 1;
@@ -57,13 +71,51 @@ impl Proc {
     }
 }
 
-/// A place in `/proc`, as far as the supervisor cares.
+/// A file of a process or thread whose text depends on namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThreadFile {
+    /// `status`.
+    Status,
+    /// `stat`.
+    Stat,
+    /// `children`.
+    Children,
+    /// `sched`.
+    Sched,
+    /// `mountinfo`.
+    Mountinfo,
+    /// `mounts`.
+    Mounts,
+    /// `mountstats`.
+    Mountstats,
+    /// `fdinfo/N`, which has numbers in it if the descriptor is a pidfd.
+    Fdinfo(i32),
+    /// `maps`.
+    Maps,
+    /// `smaps`.
+    Smaps,
+    /// `numa_maps`.
+    NumaMaps,
+    /// One whose text is the kernel's, but not for everybody: `environ`, `mem` ...
+    Guarded,
+}
+
+/// A place in `/proc`, as far as the supervisor cares. All numbers are the host's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
-    /// `PID/status` or `PID/task/TID/status`.
-    Status {
+    /// The root directory.
+    Root,
+    /// `self` or `thread-self`, not followed.
+    Own {
+        /// The latter.
+        thread: bool,
+    },
+    /// A file in the directory of a process or thread.
+    File {
         /// The thread it is about; a process's files are about its leader.
         tid: i32,
+        /// Which of them.
+        file: ThreadFile,
     },
     /// `uid_map`, `gid_map`, `projid_map` or `setgroups` of a thread.
     Control {
@@ -76,10 +128,8 @@ pub(crate) enum Node {
     Namespace {
         /// The thread it is about.
         tid: i32,
-        /// The type of namespace, if the link is for a type that exists.
-        kind: Kind,
-        /// It is one of the `*_for_children` links.
-        for_children: bool,
+        /// Which one.
+        link: Link,
     },
     /// The link of a thread's open descriptor.
     Descriptor {
@@ -88,8 +138,19 @@ pub(crate) enum Node {
         /// Its number.
         fd: i32,
     },
+    /// `PID/task`.
+    Tasks {
+        /// Whose.
+        tgid: i32,
+    },
+    /// A file of `/proc/sysvipc`.
+    SysvIpc(Sort),
     /// A file of `/proc/sys` that belongs to the reader's own namespaces.
     Sysctl(Control),
+    /// `loadavg`.
+    Loadavg,
+    /// `locks`.
+    Locks,
     /// Anything else in a thread's directory.
     OfThread {
         /// Whose.
@@ -103,49 +164,99 @@ impl Node {
     /// The thread it is about.
     pub(crate) fn thread(&self) -> Option<i32> {
         match *self {
-            Node::Status { tid }
+            Node::File { tid, .. }
             | Node::Control { tid, .. }
             | Node::Namespace { tid, .. }
             | Node::Descriptor { tid, .. }
+            | Node::Tasks { tgid: tid }
             | Node::OfThread { tid } => Some(tid),
-            Node::Sysctl(_) | Node::Other => None,
+            Node::Root
+            | Node::Own { .. }
+            | Node::Sysctl(_)
+            | Node::SysvIpc(_)
+            | Node::Loadavg
+            | Node::Locks
+            | Node::Other => None,
         }
     }
-}
 
-impl Node {
+    /// The `status` of a thread.
+    #[cfg(test)]
+    pub(crate) const fn of_status(tid: i32) -> Node {
+        Node::File { tid, file: ThreadFile::Status }
+    }
+
     /// Tells what the names below the root of `/proc` stand for.
     pub(crate) fn from_trail(trail: &[String]) -> Node {
         let names: Vec<&str> = trail.iter().map(String::as_str).collect();
         match names.as_slice() {
+            [] => Node::Root,
+            ["self"] => Node::Own { thread: false },
+            ["thread-self"] => Node::Own { thread: true },
+            ["loadavg"] => Node::Loadavg,
+            ["locks"] => Node::Locks,
+            ["sysvipc", name] => ipc::by_name(name).map_or(Node::Other, Node::SysvIpc),
             ["sys", rest @ ..] => Control::from_sysctl(rest).map_or(Node::Other, Node::Sysctl),
+            [pid, "task"] if let Some(tgid) = number(pid) => Node::Tasks { tgid },
             [pid, "task", tid, rest @ ..] if number(pid).is_some() => {
                 number(tid).map_or(Node::Other, |tid| Node::of_thread(tid, rest))
             }
             [pid, rest @ ..] => number(pid).map_or(Node::Other, |pid| Node::of_thread(pid, rest)),
-            [] => Node::Other,
         }
     }
 
     fn of_thread(tid: i32, rest: &[&str]) -> Node {
+        let other = Node::OfThread { tid };
         match rest {
-            ["status"] => Node::Status { tid },
-            ["ns", link] => {
-                let base = link.strip_suffix("_for_children");
-                let name = base.unwrap_or(link);
-                match Kind::ALL.iter().find(|kind| kind.name() == name) {
-                    Some(&kind) => Node::Namespace { tid, kind, for_children: base.is_some() },
-                    None => Node::OfThread { tid },
-                }
-            }
-            ["fd", fd] => match number(fd) {
-                Some(fd) => Node::Descriptor { tid, fd },
-                None => Node::OfThread { tid },
+            ["ns", link] => match Link::by_name(link) {
+                Some(link) => Node::Namespace { tid, link },
+                None => other,
             },
-            [file] => Control::from_thread_file(file)
-                .map_or(Node::OfThread { tid }, |file| Node::Control { tid, file }),
-            _ => Node::OfThread { tid },
+            ["fd", fd] => number(fd).map_or(other, |fd| Node::Descriptor { tid, fd }),
+            ["fdinfo"] => Node::File { tid, file: ThreadFile::Guarded },
+            ["fdinfo", fd] => match number(fd) {
+                Some(fd) => Node::File { tid, file: ThreadFile::Fdinfo(fd) },
+                None => other,
+            },
+            [file] => match (ThreadFile::named(file), Control::from_thread_file(file)) {
+                (Some(file), _) => Node::File { tid, file },
+                (None, Some(file)) => Node::Control { tid, file },
+                (None, None) => other,
+            },
+            _ => other,
         }
+    }
+}
+
+impl ThreadFile {
+    /// Whether only those may open it who may look into the process.
+    pub(crate) fn is_guarded(self) -> bool {
+        matches!(
+            self,
+            ThreadFile::Guarded
+                | ThreadFile::Maps
+                | ThreadFile::Smaps
+                | ThreadFile::NumaMaps
+                | ThreadFile::Fdinfo(_)
+        )
+    }
+
+    fn named(name: &str) -> Option<ThreadFile> {
+        Some(match name {
+            "status" => ThreadFile::Status,
+            "stat" => ThreadFile::Stat,
+            "children" => ThreadFile::Children,
+            "sched" => ThreadFile::Sched,
+            "mountinfo" => ThreadFile::Mountinfo,
+            "mounts" => ThreadFile::Mounts,
+            "mountstats" => ThreadFile::Mountstats,
+            "maps" => ThreadFile::Maps,
+            "smaps" => ThreadFile::Smaps,
+            "numa_maps" => ThreadFile::NumaMaps,
+            "environ" | "auxv" | "smaps_rollup" | "pagemap" | "mem" | "io" | "stack"
+            | "syscall" | "personality" | "clear_refs" => ThreadFile::Guarded,
+            _ => return None,
+        })
     }
 }
 
@@ -153,18 +264,34 @@ impl Node {
 ///
 /// This is what every path call of every guest pays, so it must stay a handful of comparisons.
 pub(crate) fn is_interesting(last: &[u8]) -> bool {
+    const FILES: [&[u8]; 5] = [b"status", b"stat", b"mountinfo", b"mounts", b"mountstats"];
     Control::is_name(last)
-        || last == b"status"
-        || last.strip_suffix(b"_for_children").unwrap_or(last).len() <= 6
-            && Kind::ALL.iter().any(|kind| {
-                last.strip_suffix(b"_for_children").unwrap_or(last) == kind.name().as_bytes()
-            })
+        || ipc::is_name(last)
+        || FILES.contains(&last)
+        || Link::ALL.iter().any(|link| last == link.name().as_bytes())
+}
+
+/// Tells whether a path ends in the name of a limit of namespaces.
+pub(crate) fn is_limit(path: &[u8]) -> bool {
+    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    last.starts_with(b"max_") && last.ends_with(b"_namespaces")
 }
 
 /// The path the kernel shows for one of our own descriptors.
 pub(crate) fn descriptor_path(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
-    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    Ok(rustix::fs::readlink(link, Vec::new())?.into_bytes())
+    static OWN: OnceLock<Result<OwnedFd, Errno>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open("/proc/self/fd", flags, Mode::empty())
+    });
+    let own = own.as_ref().map_err(|errno| *errno)?;
+    let number = rustix::path::DecInt::from_fd(fd.as_fd());
+    let mut text = [MaybeUninit::uninit(); libc::PATH_MAX as usize];
+    let (text, rest) = rustix::fs::readlinkat_raw(own, number, &mut text)?;
+    match rest.is_empty() {
+        true => Err(Errno::NAMETOOLONG),
+        false => Ok(text.to_vec()),
+    }
 }
 
 /// Reads a small file of the host's `/proc` whole.
@@ -179,6 +306,20 @@ pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, Errno> {
         if got == 0 {
             return Ok(text);
         }
+    }
+}
+
+/// Reads a file of the host's `/proc` that the kernel gives whole to the first read: those of one
+/// record.
+pub(crate) fn read_record(path: &str) -> Result<Vec<u8>, Errno> {
+    const ROOM: usize = 4096;
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = vec![0; ROOM];
+    let got = rustix::io::read(&fd, &mut text)?;
+    text.truncate(got);
+    match got < ROOM {
+        true => Ok(text),
+        false => read_file(path),
     }
 }
 
@@ -204,8 +345,11 @@ pub(crate) fn program_mark(tgid: i32) -> Result<[u8; 16], Errno> {
     Ok(mark)
 }
 
-fn number(name: &str) -> Option<i32> {
-    name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
+/// The number that a name of `/proc` is.
+pub(crate) fn number(name: &str) -> Option<i32> {
+    let plain = name.bytes().all(|byte| byte.is_ascii_digit())
+        && (name.len() == 1 || !name.starts_with('0'));
+    plain.then(|| name.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -219,17 +363,19 @@ mod tests {
 
     #[test]
     fn files_of_a_thread_are_about_that_thread() {
-        assert_eq!(node("12/status"), Node::Status { tid: 12 });
-        assert_eq!(node("12/task/13/status"), Node::Status { tid: 13 });
+        assert_eq!(node("12/status"), Node::of_status(12));
+        assert_eq!(node("12/task/13/status"), Node::of_status(13));
+        assert_eq!(node("12/task"), Node::Tasks { tgid: 12 });
+        assert_eq!(node("12/fdinfo/3"), Node::File { tid: 12, file: ThreadFile::Fdinfo(3) });
+        assert_eq!(node("012/status"), Node::Other);
         assert_eq!(node("12/comm"), Node::OfThread { tid: 12 });
         assert_eq!(node("12x/status"), Node::Other);
     }
 
     #[test]
     fn namespace_links_know_their_type() {
-        let user = Node::Namespace { tid: 7, kind: Kind::User, for_children: false };
-        assert_eq!(node("7/ns/user"), user);
-        let time = Node::Namespace { tid: 7, kind: Kind::Time, for_children: true };
+        assert_eq!(node("7/ns/user"), Node::Namespace { tid: 7, link: Link::User });
+        let time = Node::Namespace { tid: 7, link: Link::TimeForChildren };
         assert_eq!(node("7/ns/time_for_children"), time);
         assert_eq!(node("7/ns/nonsense"), Node::OfThread { tid: 7 });
     }

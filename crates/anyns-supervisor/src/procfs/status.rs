@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use std::sync::Arc;
 
 use super::read_file;
+use crate::numbers::View;
 
 /// What the kernel says of a thread's credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,16 @@ impl Native {
         })
     }
 
+    /// What it is where files are judged: user, group, other groups, effective capabilities.
+    pub(crate) fn to_files(&self) -> (u32, u32, Vec<u32>, u64) {
+        (self.uids[3], self.gids[3], self.groups.clone(), self.caps[2])
+    }
+
+    /// The effective user.
+    pub(crate) fn euid(&self) -> u32 {
+        self.uids[1]
+    }
+
     /// The same as credentials of the model, in the initial user namespace `user`.
     ///
     /// The kernel's `no_new_privs` is ours, so it tells nothing of the program's.
@@ -74,14 +85,43 @@ impl Native {
     }
 }
 
+/// The mode bits that files thread `tid` makes do not get.
+pub(crate) fn umask(tid: i32) -> Option<u32> {
+    let text = read_file(&format!("/proc/{tid}/status")).ok()?;
+    u32::from_str_radix(field(&String::from_utf8_lossy(&text), "Umask")?, 8).ok()
+}
+
+/// A resource limit of thread `tid`, by its name in `/proc/PID/limits`; the largest number stands for
+/// none.
+pub(crate) fn read_limit(tid: i32, name: &str) -> Option<u64> {
+    let text = read_file(&format!("/proc/{tid}/limits")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let soft = text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
+    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+}
+
 /// Number of the thread group of thread `tid`; `None` if there is no such thread.
 pub(crate) fn thread_group(tid: i32) -> Option<i32> {
     let text = read_file(&format!("/proc/{tid}/status")).ok()?;
     field(&String::from_utf8_lossy(&text), "Tgid")?.parse().ok()
 }
 
-/// Rewrites the kernel's `status` text so that it shows `cred` as a reader in `reader` sees it.
-pub(crate) fn shown(text: &str, cred: &Cred, reader: &UserNs) -> String {
+/// Rewrites the kernel's `status` text of thread `tid` so that it shows `cred` as a reader in
+/// `reader` sees it, `running` if it is the reader, and numbers as they are read in `levels`: the namespace that the reader's `/proc`
+/// shows, and those below it down to the thread's own.
+pub(crate) fn shown(
+    text: &str,
+    cred: &Cred,
+    reader: &UserNs,
+    tid: i32,
+    levels: &[View<'_>],
+    running: bool,
+) -> String {
+    let view = levels.first();
+    let seen = |number: i32| match view {
+        Some(view) => view.number_seen(number).unwrap_or(0),
+        None => number,
+    };
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let name = line.split(':').next().unwrap_or_default();
@@ -104,6 +144,30 @@ pub(crate) fn shown(text: &str, cred: &Cred, reader: &UserNs) -> String {
                 // The kernel leaves a blank in front of the end of the line, groups or none.
                 if cred.groups.is_empty() {
                     out.push(' ');
+                }
+                out.push('\n');
+            }
+            "State" if running => out.push_str("State:\tR (running)\n"),
+            "Tgid" | "Pid" | "TracerPid" | "Ngid" => {
+                let number = field(line, name).and_then(|number| number.parse().ok());
+                let _ = writeln!(out, "{name}:\t{}", number.map_or(0, seen));
+            }
+            "PPid" if let Some(view) = view => {
+                let native = field(line, name).and_then(|number| number.parse().ok());
+                let parent = native.and_then(|native| view.number_seen(native));
+                let parent = parent.unwrap_or_else(|| view.parent_seen(tid));
+                let _ = writeln!(out, "PPid:\t{parent}");
+            }
+            "NStgid" | "NSpid" | "NSpgid" | "NSsid" => {
+                let number = field(line, name).and_then(|numbers| numbers.split('\t').next());
+                let number = number.and_then(|number| number.parse().ok()).unwrap_or(0);
+                let _ = write!(out, "{name}:");
+                for level in levels {
+                    let shown = match name {
+                        "NStgid" | "NSpid" => level.number_seen(number).unwrap_or(0),
+                        _ => level.led_seen(number),
+                    };
+                    let _ = write!(out, "\t{shown}");
                 }
                 out.push('\n');
             }
@@ -134,7 +198,7 @@ fn cap(out: &mut String, name: &str, set: CapSet) {
 }
 
 /// The rest of the line that starts with `name:`.
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
@@ -169,7 +233,7 @@ mod tests {
         let user = system.init_user();
         let cred = Native::parse(TEXT).expect("a whole status").cred(user.clone());
         let cred = Cred { no_new_privs: true, ..cred };
-        assert_eq!(shown(TEXT, &cred, &user), TEXT);
+        assert_eq!(shown(TEXT, &cred, &user, 12, &[], false), TEXT);
     }
 
     #[test]

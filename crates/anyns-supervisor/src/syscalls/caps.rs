@@ -36,7 +36,7 @@ pub(crate) fn capget(cx: &mut Cx<'_>) -> Served {
     }
     let cred = match pid {
         0 => cx.cred()?,
-        pid => of_process(cx, pid)?,
+        pid => of_process(cx, cx.view().find(pid)?)?,
     };
     let sets = [cred.effective, cred.permitted, cred.inheritable];
     let mut out = Vec::with_capacity(words * DATA);
@@ -54,7 +54,7 @@ pub(crate) fn capset(cx: &mut Cx<'_>) -> Served {
     let Some(guest) = cx.changing().cloned() else { return Ok(Verdict::Continue) };
     let words = words(cx)?;
     let pid = read_u32(cx, cx.arg(0) + 4)? as i32;
-    if pid != 0 && pid != guest.tid {
+    if pid != 0 && cx.view().find(pid) != Ok(guest.tid) {
         return Err(Errno::PERM.into());
     }
     let mut data = vec![0; words * DATA];

@@ -26,7 +26,7 @@ pub(crate) fn lchown(cx: &mut Cx<'_>) -> Served {
 pub(crate) fn fchownat(cx: &mut Cx<'_>) -> Served {
     let (dirfd, flags) = (cx.int(0), cx.int(4));
     if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
-        return Ok(Verdict::Continue);
+        return Err(Errno::INVAL.into());
     }
     by_path(cx, dirfd, 1, flags)
 }
@@ -41,14 +41,17 @@ pub(crate) fn fchown(cx: &mut Cx<'_>) -> Served {
 }
 
 fn by_path(cx: &mut Cx<'_>, dirfd: i32, path_arg: usize, flags: i32) -> Served {
-    let Some(guest) = cx.inside() else { return Ok(Verdict::Continue) };
-    let user = guest.task.cred().user.clone();
+    if cx.inside().is_none() && cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let user = cx.cred()?.user.clone();
     let (uid, gid) = (cx.arg(path_arg + 1) as u32, cx.arg(path_arg + 2) as u32);
     let path = cx.path(cx.arg(path_arg))?;
     if path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
         return by_descriptor(cx, &user, dirfd, uid, gid);
     }
     let place = cx.find(dirfd, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
+    super::seen::writable(&place)?;
     change(&user, place.fd.as_fd(), uid, gid)
 }
 

@@ -1,83 +1,169 @@
 //! ioctl(2): the questions one asks of a namespace descriptor (ioctl_nsfs(2)) or of a pidfd.
-//! fcntl(2): what would spoil a control file, or reach the supervisor.
+//! fcntl(2): what would spoil a control file.
 //!
 //! The filter sends only the commands named here.
 
-use nsproxy::{AnyNamespace, Kind};
+use nsproxy::{AnyNamespace, Link};
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
 use crate::descriptors::{Given, Thing};
 use crate::procfs;
+use crate::syscalls::owner;
+use crate::trouble::Trouble;
 use crate::vfs;
 
 /// `NS_GET_USERNS`.
-pub(crate) const NS_GET_USERNS: u32 = 0xb701;
+const NS_GET_USERNS: u32 = 0xb701;
 /// `NS_GET_PARENT`.
-pub(crate) const NS_GET_PARENT: u32 = 0xb702;
+const NS_GET_PARENT: u32 = 0xb702;
 /// `NS_GET_NSTYPE`.
-pub(crate) const NS_GET_NSTYPE: u32 = 0xb703;
+const NS_GET_NSTYPE: u32 = 0xb703;
 /// `NS_GET_OWNER_UID`.
-pub(crate) const NS_GET_OWNER_UID: u32 = 0xb704;
+const NS_GET_OWNER_UID: u32 = 0xb704;
+/// `NS_GET_MNTNS_ID`, which stores 64 bits.
+const NS_GET_MNTNS_ID: u32 = 0x8008_b705;
+/// `NS_GET_PID_FROM_PIDNS`.
+const NS_GET_PID_FROM_PIDNS: u32 = 0x8004_b706;
+/// `NS_GET_TGID_FROM_PIDNS`.
+const NS_GET_TGID_FROM_PIDNS: u32 = 0x8004_b707;
+/// `NS_GET_PID_IN_PIDNS`.
+const NS_GET_PID_IN_PIDNS: u32 = 0x8004_b708;
+/// `NS_GET_TGID_IN_PIDNS`.
+const NS_GET_TGID_IN_PIDNS: u32 = 0x8004_b709;
+/// `NS_MNT_GET_INFO`, which stores a `struct mnt_ns_info`.
+const NS_MNT_GET_INFO: u32 = 0x8010_b70a;
+/// `NS_MNT_GET_NEXT`, which may store one.
+const NS_MNT_GET_NEXT: u32 = 0x8010_b70b;
+/// `NS_MNT_GET_PREV`, which may store one.
+const NS_MNT_GET_PREV: u32 = 0x8010_b70c;
+/// `NS_GET_ID`, which stores 64 bits.
+const NS_GET_ID: u32 = 0x8008_b70d;
 
-/// `PIDFD_GET_USER_NAMESPACE`.
-pub(crate) const PIDFD_GET_USER: u32 = 0xff09;
-/// `PIDFD_GET_UTS_NAMESPACE`.
-pub(crate) const PIDFD_GET_UTS: u32 = 0xff0a;
-
-/// Commands of ioctl_nsfs(2) that are for types of namespace we do not serve, with their numbers
-/// from the kernel's headers: mount namespace ids and neighbours, translated process ids.
-pub(crate) const NS_OF_OTHER_TYPES: [u32; 8] = [
-    0x8008_b705,
-    0x8004_b706,
-    0x8004_b707,
-    0x8004_b708,
-    0x8004_b709,
-    0x8010_b70a,
-    0x8010_b70b,
-    0x8010_b70c,
+/// The requests of ioctl_nsfs(2).
+pub(crate) const NAMESPACE_REQUESTS: [u32; 13] = [
+    NS_GET_USERNS,
+    NS_GET_PARENT,
+    NS_GET_NSTYPE,
+    NS_GET_OWNER_UID,
+    NS_GET_MNTNS_ID,
+    NS_GET_PID_FROM_PIDNS,
+    NS_GET_TGID_FROM_PIDNS,
+    NS_GET_PID_IN_PIDNS,
+    NS_GET_TGID_IN_PIDNS,
+    NS_MNT_GET_INFO,
+    NS_MNT_GET_NEXT,
+    NS_MNT_GET_PREV,
+    NS_GET_ID,
 ];
 
-/// `F_SETOWN_EX`: the receiver of a descriptor's signals, in memory (fcntl(2)).
-pub(crate) const F_SETOWN_EX: i32 = 15;
+/// `PIDFD_GET_CGROUP_NAMESPACE`, the first of ten requests of ioctl_pidfd(2).
+pub(crate) const PIDFD_GET_FIRST: u32 = 0xff01;
+
+/// What those requests ask for, in the order of their numbers.
+const PIDFD_LINKS: [Link; 10] = [
+    Link::Cgroup,
+    Link::Ipc,
+    Link::Mnt,
+    Link::Net,
+    Link::Pid,
+    Link::PidForChildren,
+    Link::Time,
+    Link::TimeForChildren,
+    Link::User,
+    Link::Uts,
+];
 
 /// Serves `ioctl(fd, command, argument)`.
 pub(crate) fn ioctl(cx: &mut Cx<'_>) -> Served {
     let command = cx.arg(1) as u32;
-    match command {
-        _ if command == libc::FIONBIO as u32 => nonblocking(cx),
-        PIDFD_GET_USER => of_process(cx, Kind::User),
-        PIDFD_GET_UTS => of_process(cx, Kind::Uts),
-        _ => of_namespace(cx, command),
+    if command == libc::FIONBIO as u32 {
+        return nonblocking(cx);
+    }
+    let of_pidfd = command.checked_sub(PIDFD_GET_FIRST);
+    match of_pidfd.and_then(|number| PIDFD_LINKS.get(number as usize)) {
+        Some(&link) => of_process(cx, link),
+        None if NAMESPACE_REQUESTS.contains(&command) => of_namespace(cx, command),
+        None => owner::ioctl(cx),
     }
 }
 
 fn of_namespace(cx: &mut Cx<'_>, command: u32) -> Served {
-    if cx.sup.descriptors.len() == 0 && cx.guest().is_none() {
-        return Ok(Verdict::Continue);
-    }
     let Thing::Namespace(namespace) = cx.sup.descriptors.look(cx.tid(), cx.int(0))? else {
         return Ok(Verdict::Continue);
     };
     let met = cx.meet()?;
+    let me = &met.task;
+    let number = cx.int(2);
     match command {
-        NS_GET_USERNS => {
-            let owner = nsproxy::ioctl_userns(&met.task, &namespace)?;
-            hand_out(cx, AnyNamespace::User(owner))
-        }
-        NS_GET_PARENT => {
-            let parent = nsproxy::ioctl_parent(&met.task, &namespace)?;
-            hand_out(cx, parent)
-        }
-        NS_GET_NSTYPE => Ok(Verdict::Return(namespace.kind().flag().bits() as i64)),
+        NS_GET_USERNS => hand_out(cx, AnyNamespace::User(nsproxy::ioctl_userns(me, &namespace)?)),
+        NS_GET_PARENT => hand_out(cx, nsproxy::ioctl_parent(me, &namespace)?),
+        NS_GET_NSTYPE => Ok(Verdict::Return(nsproxy::ioctl_nstype(&namespace) as i64)),
         NS_GET_OWNER_UID => {
-            let uid = nsproxy::ioctl_owner_uid(&met.task, &namespace)?;
-            cx.mem().write(cx.arg(2), &uid.to_ne_bytes())?;
-            Ok(Verdict::Return(0))
+            let uid = nsproxy::ioctl_owner_uid(me, &namespace)?;
+            store(cx, &uid.to_ne_bytes())
         }
-        command if NS_OF_OTHER_TYPES.contains(&command) => Err(Errno::INVAL.into()),
+        NS_GET_ID => store(cx, &id_of(cx, &namespace)?.to_ne_bytes()),
+        NS_GET_MNTNS_ID => {
+            nsproxy::ioctl_mnt_id(me, &namespace)?;
+            store(cx, &id_of(cx, &namespace)?.to_ne_bytes())
+        }
+        NS_GET_PID_FROM_PIDNS | NS_GET_TGID_FROM_PIDNS => {
+            if let AnyNamespace::Pid(ns) = &namespace {
+                cx.sup.view_of(ns.clone()).recognise(number);
+            }
+            let process = command == NS_GET_TGID_FROM_PIDNS;
+            answer(nsproxy::ioctl_number_here(me, &namespace, number, process)?)
+        }
+        NS_GET_PID_IN_PIDNS | NS_GET_TGID_IN_PIDNS => {
+            cx.view().recognise(number);
+            let process = command == NS_GET_TGID_IN_PIDNS;
+            answer(nsproxy::ioctl_number_there(me, &namespace, number, process)?)
+        }
+        NS_MNT_GET_INFO => {
+            let info = mounts_info(cx, me, &namespace)?;
+            // A null pointer is not even tried.
+            if cx.arg(2) == 0 { Err(Errno::INVAL.into()) } else { store(cx, &info) }
+        }
+        NS_MNT_GET_NEXT | NS_MNT_GET_PREV => {
+            let next = command == NS_MNT_GET_NEXT;
+            let found = nsproxy::ioctl_mnt_neighbour(me, &namespace, next)?.ok_or(Errno::NOENT)?;
+            if cx.arg(2) != 0 {
+                let info = mounts_info(cx, me, &found)?;
+                cx.mem().write(cx.arg(2), &info)?;
+            }
+            hand_out(cx, found)
+        }
         _ => Err(Errno::NOTTY.into()),
     }
+}
+
+/// The id of a namespace; a kernel without ids knows no such request.
+fn id_of(cx: &Cx<'_>, namespace: &AnyNamespace) -> Result<u64, Errno> {
+    cx.sup.descriptors.id_of(namespace).ok_or(Errno::NOTTY)
+}
+
+/// `struct mnt_ns_info`: its size, how many mounts, and the namespace's id.
+fn mounts_info(
+    cx: &Cx<'_>,
+    me: &std::sync::Arc<nsproxy::Task>,
+    namespace: &AnyNamespace,
+) -> Result<[u8; 16], Trouble> {
+    let told = nsproxy::ioctl_mnt_info(me, namespace)?;
+    let mut info = [0; 16];
+    info[..4].copy_from_slice(&16_u32.to_ne_bytes());
+    info[4..8].copy_from_slice(&told.mounts.to_ne_bytes());
+    info[8..].copy_from_slice(&id_of(cx, namespace)?.to_ne_bytes());
+    Ok(info)
+}
+
+fn store(cx: &Cx<'_>, bytes: &[u8]) -> Served {
+    cx.mem().write(cx.arg(2), bytes)?;
+    Ok(Verdict::Return(0))
+}
+
+fn answer(number: u32) -> Served {
+    Ok(Verdict::Return(number.into()))
 }
 
 fn hand_out(cx: &mut Cx<'_>, namespace: AnyNamespace) -> Served {
@@ -85,14 +171,14 @@ fn hand_out(cx: &mut Cx<'_>, namespace: AnyNamespace) -> Served {
     Ok(Verdict::Install { fd, cloexec: true })
 }
 
-fn of_process(cx: &mut Cx<'_>, kind: Kind) -> Served {
-    if cx.sup.guests.none_known() || cx.arg(2) != 0 {
+fn of_process(cx: &mut Cx<'_>, link: Link) -> Served {
+    if cx.sup.guests.none_known() {
         return Ok(Verdict::Continue);
     }
     let Thing::Process(pid) = cx.sup.descriptors.look(cx.tid(), cx.int(0))? else {
         return Ok(Verdict::Continue);
     };
-    match procfs::namespace(cx, pid, kind, false)? {
+    match procfs::namespace_of_pidfd(cx, pid, link, cx.arg(2))? {
         Some(namespace) => hand_out(cx, namespace),
         None => Ok(Verdict::Continue),
     }
@@ -106,25 +192,11 @@ fn nonblocking(cx: &mut Cx<'_>) -> Served {
     }
 }
 
-/// Serves `fcntl(fd, F_SETFL | F_SETOWN_EX, argument)`.
+/// Serves `fcntl(fd, F_SETFL, argument)`, and what is [`owner`]'s.
 pub(crate) fn fcntl(cx: &mut Cx<'_>) -> Served {
     match cx.int(1) {
         libc::F_SETFL => nonblocking(cx),
-        F_SETOWN_EX => owner(cx),
-        _ => Ok(Verdict::Continue),
-    }
-}
-
-/// Refuses to name the supervisor as the receiver of a descriptor's signals.
-fn owner(cx: &mut Cx<'_>) -> Served {
-    let mut owner = [0; 8];
-    if cx.mem().read(cx.arg(2), &mut owner).is_err() {
-        return Ok(Verdict::Continue);
-    }
-    let pid = i32::from_ne_bytes(owner[4..].try_into().expect("four bytes"));
-    match cx.sup.is_ours(pid) {
-        true => Err(Errno::PERM.into()),
-        false => Ok(Verdict::Continue),
+        _ => owner::fcntl(cx),
     }
 }
 

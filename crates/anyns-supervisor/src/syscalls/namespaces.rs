@@ -2,12 +2,13 @@
 //! Not decided here: whether it may; that is `nsproxy`'s.
 
 use anyns_trap::Failed;
-use nsproxy::{CloneFlags, Dumpable, JoinTarget};
+use nsproxy::{Change, CloneFlags, Dumpable, JoinTarget, Kind};
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
 use crate::descriptors::Thing;
 use crate::trouble::Trouble;
+use crate::vfs;
 
 /// What unshare(2) can only agree to, when it is not shared. The kernel also knows what is shared with
 /// tasks that we do not know.
@@ -23,8 +24,13 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
     if !flags.intersects(CloneFlags::NAMESPACES) && cx.guest().is_none() {
         return Ok(Verdict::Continue);
     }
+    if flags.intersects(PLAIN | CloneFlags::NEWNS | CloneFlags::NEWIPC) {
+        cx.may_wait()?;
+    }
     let mut met = cx.meet()?.with_siblings();
     cx.sup.settle();
+    // Who is in a mount namespace of its own has directories of its own.
+    let apart = flags.contains(CloneFlags::NEWNS) && met.task.shares_directories();
     let change = match nsproxy::prepare_unshare(&met.task, flags) {
         Ok(change) => change, // invisible so far
         // Whether something is shared comes before whether one may.
@@ -37,10 +43,29 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
         Err(refusal) => return Err(refusal.into()),
     };
     met.keep()?;
-    let plain = flags & PLAIN;
+    if flags.contains(CloneFlags::NEWNS)
+        && let Some(tree) = cx.sup.any_tree_of(&met.task)
+    {
+        // What it has open stays where it was.
+        cx.sup.note_descriptors(met.tgid, &tree);
+    }
+    let mut plain = match apart {
+        true => flags & PLAIN | CloneFlags::FS,
+        false => flags & PLAIN,
+    };
+    let implied = leaves_kernel_undos(cx, &change);
+    match in_initial_ipc(&change) {
+        // What it did to semaphores of ours the model takes back.
+        false => plain.remove(CloneFlags::SYSVSEM),
+        true if implied => plain.insert(CloneFlags::SYSVSEM),
+        true => {}
+    }
     if plain.is_empty() {
         change.commit();
         return Ok(Verdict::Return(0));
+    }
+    if implied && plain == CloneFlags::SYSVSEM && !flags.contains(CloneFlags::SYSVSEM) {
+        return commit_taking_back(cx, change);
     }
     // What is not a namespace is the kernel's to separate, and it may refuse (EMFILE, ENOMEM): the
     // caller does that first, while it is held.
@@ -54,14 +79,28 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
 
 /// Lets the caller unshare what is not a namespace; `settle` makes the answer of the kernel's.
 fn separate(cx: &mut Cx<'_>, what: CloneFlags, settle: impl FnOnce(i64) -> i64) -> Served {
-    let done = cx
-        .take()
-        .stop()
-        .and_then(|held| held.inject(libc::SYS_unshare, [what.bits(), 0, 0, 0, 0, 0]));
+    make(cx, (libc::SYS_unshare, what.bits()), None, settle)
+}
+
+/// Makes the caller perform another call, of one argument, before its own is answered; and after
+/// that, if it succeeds, one whose result does not matter.
+fn make(
+    cx: &mut Cx<'_>,
+    (nr, argument): (i64, u64),
+    also: Option<(i64, u64)>,
+    settle: impl FnOnce(i64) -> i64,
+) -> Served {
+    let done = cx.take().stop().and_then(|held| held.inject(nr, [argument, 0, 0, 0, 0, 0]));
+    let done = done.and_then(|(done, held)| match also.filter(|_| done == 0) {
+        Some((nr, argument)) => {
+            held.inject(nr, [argument, 0, 0, 0, 0, 0]).map(|(_, held)| (done, held))
+        }
+        None => Ok((done, held)),
+    });
     match done {
         Ok((done, held)) => Ok(Verdict::Answered(held.ret(settle(done)))),
         Err(Failed::Untraceable(call)) => {
-            // Another guest traces the caller, so nothing can be separated for it.
+            // Another guest traces the caller, so nothing can be done in its place.
             cx.put_back(call);
             Err(Trouble::Errno(Errno::PERM))
         }
@@ -71,7 +110,19 @@ fn separate(cx: &mut Cx<'_>, what: CloneFlags, settle: impl FnOnce(i64) -> i64) 
 
 /// Serves `setns(fd, nstype)`.
 pub(crate) fn setns(cx: &mut Cx<'_>) -> Served {
+    if vfs::is_of_a_file_system(cx.tid(), cx.int(0))? {
+        cx.may_wait()?;
+    }
     let thing = cx.sup.descriptors.look(cx.tid(), cx.int(0))?;
+    let joins = |kind: Kind| match &thing {
+        Thing::Namespace(namespace) => namespace.kind() == kind,
+        _ => CloneFlags::from_bits_retain(cx.arg(1)).contains(kind.flag()),
+    };
+    let mounts = joins(Kind::Mnt);
+    if mounts || joins(Kind::Ipc) {
+        // The caller has to do something itself.
+        cx.may_wait()?;
+    }
     // `nstype` is an `int`.
     let wanted = u64::from(cx.int(1) as u32);
     let mut met = cx.meet()?.with_siblings();
@@ -81,6 +132,7 @@ pub(crate) fn setns(cx: &mut Cx<'_>) -> Served {
             nsproxy::prepare_setns(&met.task, JoinTarget::Namespace(&namespace), wanted)?
         }
         Thing::Process(pid) => {
+            cx.may_wait()?;
             let target = match cx.sup.meet(pid, cx.sup.find_subject(pid)) {
                 Ok(target) => Some(target),
                 Err(Trouble::Gone) => None,
@@ -95,6 +147,59 @@ pub(crate) fn setns(cx: &mut Cx<'_>) -> Served {
         Thing::Other => nsproxy::prepare_setns(&met.task, JoinTarget::Other, wanted)?,
     };
     met.keep()?;
-    change.commit();
-    Ok(Verdict::Return(0))
+    let undos = leaves_kernel_undos(cx, &change);
+    if !mounts && undos {
+        return commit_taking_back(cx, change);
+    }
+    if !mounts {
+        change.commit();
+        return Ok(Verdict::Return(0));
+    }
+    if let Some(tree) = cx.sup.any_tree_of(&met.task) {
+        cx.sup.note_descriptors(met.tgid, &tree);
+    }
+    // Who joins a mount namespace stands at its root, which is the host's.
+    let root = cx.held().scratch(b"/\0")?;
+    let also = undos.then_some(TAKE_BACK);
+    make(cx, (libc::SYS_chdir, root), also, |done| {
+        if done == 0 {
+            change.commit();
+        }
+        done
+    })
+}
+
+/// Has the kernel take back at once what the caller did to semaphores.
+const TAKE_BACK: (i64, u64) = (libc::SYS_unshare, CloneFlags::SYSVSEM.bits());
+
+/// Whether the caller is in the initial ipc namespace, where semaphores are the kernel's.
+fn in_initial_ipc(change: &Change) -> bool {
+    change.task().nsproxy().is_some_and(|proxy| proxy.ipc.is_initial())
+}
+
+/// Whether the kernel may have to take back what the caller did to semaphores, because it leaves the
+/// namespace that they are in.
+fn leaves_kernel_undos(cx: &Cx<'_>, change: &Change) -> bool {
+    change.flags().contains(CloneFlags::NEWIPC)
+        && cx.sup.ipc.kernel_undoes()
+        && in_initial_ipc(change)
+}
+
+/// Commits a change before which the kernel takes back what the caller did to semaphores. Where it
+/// cannot be asked to, it does so when the caller exits.
+fn commit_taking_back(cx: &mut Cx<'_>, change: Change) -> Served {
+    let (nr, what) = TAKE_BACK;
+    let held = cx.take().stop();
+    match held.and_then(|held| held.inject(nr, [what, 0, 0, 0, 0, 0])) {
+        Ok((_, held)) => {
+            change.commit();
+            Ok(Verdict::Answered(held.ret(0)))
+        }
+        Err(Failed::Untraceable(call)) => {
+            cx.put_back(call);
+            change.commit();
+            Ok(Verdict::Return(0))
+        }
+        Err(failed) => Ok(Verdict::Answered(failed.settle())),
+    }
 }

@@ -1,4 +1,4 @@
-//! prctl(2): the options that concern credentials, and dumpability.
+//! prctl(2): the options that concern credentials, dumpability, and who adopts orphans.
 //!
 //! The filter sends only the options named here. A program's wish not to be dumpable is kept here
 //! and not passed on: the host would stop us from reading its memory (proc(5), ptrace(2)). On the
@@ -9,12 +9,20 @@ use nsproxy::creds;
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
+use crate::syscalls::subject;
+
+/// `PR_SET_PTRACER`, of the Yama security module.
+pub(crate) const PR_SET_PTRACER: i32 = 0x59_61_6d_61;
 
 /// Serves `prctl(option, ...)`.
 pub(crate) fn prctl(cx: &mut Cx<'_>) -> Served {
     match cx.int(0) {
         libc::PR_SET_DUMPABLE => set_dumpable(cx),
         libc::PR_GET_DUMPABLE => get_dumpable(cx),
+        PR_SET_PTRACER => about(cx, 1),
+        libc::PR_SCHED_CORE => about(cx, 2),
+        libc::PR_SET_CHILD_SUBREAPER => set_child_subreaper(cx),
+        libc::PR_GET_CHILD_SUBREAPER => get_child_subreaper(cx),
         libc::PR_SET_NO_NEW_PRIVS | libc::PR_GET_NO_NEW_PRIVS => no_new_privs(cx),
         _ => credentials(cx),
     }
@@ -40,6 +48,31 @@ fn get_dumpable(cx: &mut Cx<'_>) -> Served {
         return Ok(Verdict::Continue);
     }
     Ok(Verdict::Return(i64::from(cx.meet()?.task.dumpable())))
+}
+
+/// An option about somebody who is named by an argument, which the kernel serves.
+fn about(cx: &mut Cx<'_>, index: usize) -> Served {
+    cx.may_wait()?;
+    subject::translated(cx, &[index])
+}
+
+/// On the host the init of a pid namespace always adopts orphans.
+fn set_child_subreaper(cx: &mut Cx<'_>) -> Served {
+    let Some(guest) = cx.guest() else { return Ok(Verdict::Continue) };
+    guest.task.set_child_subreaper(cx.arg(1) != 0);
+    match guest.is_numbered() && guest.task.is_init() {
+        true => Ok(Verdict::Return(0)),
+        false => Ok(Verdict::Continue),
+    }
+}
+
+fn get_child_subreaper(cx: &mut Cx<'_>) -> Served {
+    let Some(guest) = cx.numbered().filter(|guest| guest.task.is_init()) else {
+        return Ok(Verdict::Continue);
+    };
+    let adopts = i32::from(guest.task.child_subreaper());
+    cx.mem().write(cx.arg(1), &adopts.to_ne_bytes())?;
+    Ok(Verdict::Return(0))
 }
 
 fn no_new_privs(cx: &mut Cx<'_>) -> Served {

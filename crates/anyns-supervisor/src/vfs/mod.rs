@@ -2,26 +2,116 @@
 //!
 //! State: none. A lookup starts from the guest's own directory descriptors and ends in an `O_PATH`
 //! descriptor of ours, so what was checked is what is used.
-//! Not here: what a place of `/proc` shows; that is `procfs`. Nor a mount tree of our own: until
-//! mount namespaces are served, the guest's tree is the host's.
+//!
+//! Every path call of a guest comes through [`find`], with what it sees of `/proc`: a [`Sight`]. Who
+//! sees the host's mounts is served by the host's own lookup where that is right; who sees others has a
+//! [`Scene`], and its paths are walked over the [`View`] of its namespace, which never changes.
+//! Not here: what a place of `/proc` shows, which is `procfs`'s; what is behind a mount, which is
+//! `mounts`'.
 
+mod cross;
+mod quick;
+mod scene;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+mod trail;
+mod view;
 mod walk;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
+use nsproxy::{Dentry, MountId, Task};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::procfs::{Node, Proc};
+pub(crate) use quick::node as node_by_name;
+pub(crate) use scene::{CWD_NUMBER, Scene, shown, shown_at, stands};
+pub(crate) use view::{Backed, View};
+pub(crate) use walk::may_follow;
 
 /// Who looks a path up: the thread, whose `/proc/self` and descriptors count.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Seeker<'a> {
     /// The thread's number on the host.
     pub(crate) tid: i32,
-    /// The proc file system of this host.
-    pub(crate) proc: &'a Proc,
+    /// What it can see.
+    pub(crate) sight: &'a dyn Sight,
+    /// The mounts that it sees, if they are not the host's.
+    pub(crate) scene: Option<Scene<'a>>,
+}
+
+/// What somebody can see of `/proc`.
+pub(crate) trait Sight {
+    /// The proc file system of this host, through which all of it is seen.
+    fn proc(&self) -> &Proc;
+
+    /// Whether there are processes that it does not show, or shows by numbers of its own.
+    fn is_partial(&self) -> bool;
+
+    /// The number by which a thread of the host is shown.
+    fn number(&self, tid: i32) -> Option<i32>;
+
+    /// The number of the seeker's own process, on the host.
+    fn own_process(&self) -> Option<i32>;
+
+    /// The thread of the host that is shown by a number.
+    fn thread(&self, number: i32) -> Option<i32>;
+
+    /// Says whether the magic links of a thread's directory may be followed (ptrace(2), read check).
+    ///
+    /// # Errors
+    /// EACCES.
+    fn may_look(&self, tid: i32) -> Result<(), Errno>;
+
+    /// A thread of the host, and the mounts that it sees; `None` if it is not known.
+    fn subject(&self, _tid: i32) -> Option<(Tree, Arc<Task>)> {
+        None
+    }
+
+    /// The process of a thread of the host.
+    fn process_of(&self, tid: i32) -> i32 {
+        tid
+    }
+
+    /// The program that a running one is a copy of, or itself.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    fn original(&self, running: OwnedFd) -> Result<OwnedFd, Errno> {
+        Ok(running)
+    }
+
+    /// The mounts of the host.
+    fn hosts(&self) -> Option<Tree> {
+        None
+    }
+}
+
+/// Why a path leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// What the caller is told.
+    pub(crate) errno: Errno,
+    /// The kernel would say something else: it knows of more processes, or lets more be done.
+    pub(crate) by_us: bool,
+    /// As [`Place::moved`].
+    pub(crate) moved: Option<Vec<u8>>,
+}
+
+impl Lost {
+    fn by_us(errno: Errno) -> Lost {
+        Lost { errno, by_us: true, moved: None }
+    }
+}
+
+impl From<Errno> for Lost {
+    fn from(errno: Errno) -> Lost {
+        Lost { errno, by_us: false, moved: None }
+    }
 }
 
 /// What a path named.
@@ -36,8 +126,85 @@ pub(crate) struct Place {
     /// Why the host does not let us follow this namespace link, so that `fd` is the link itself.
     /// What it stands for inside may be there all the same.
     pub(crate) barred: Option<Errno>,
+    /// The path of the same on the host, if the one that was given has a number in it that means
+    /// another process there.
+    pub(crate) moved: Option<Vec<u8>>,
+    /// Through which mount it was reached; `None` where the caller sees what the host shows.
+    pub(crate) mount: Option<MountId>,
+    /// The mounts of which that is one.
+    pub(crate) view: Option<Arc<View>>,
+    /// The mount, if it is in no namespace any more.
+    pub(crate) gone: Option<Arc<Backed>>,
+    /// Its number in the model, if it is known there: it is the root of `mount`, or something has
+    /// been mounted on it, or `fd` stands for what nobody can see.
+    pub(crate) dentry: Option<Dentry>,
 }
 
+impl Place {
+    /// One that is found on the host.
+    fn on_host(fd: OwnedFd, stat: Stat, node: Option<Node>) -> Place {
+        Place {
+            fd,
+            stat,
+            node,
+            barred: None,
+            moved: None,
+            mount: None,
+            view: None,
+            gone: None,
+            dentry: None,
+        }
+    }
+}
+
+impl Place {
+    /// The mount that it was reached through, to be remembered.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        let view = self.view.as_ref()?;
+        let mount = match self.mount {
+            Some(mount) => view.share(mount)?,
+            None => self.gone.clone()?,
+        };
+        Some(Reached { namespace: view.namespace(), mount })
+    }
+
+    /// The mount that it was reached through.
+    pub(crate) fn seen_through(&self) -> Option<&Backed> {
+        match self.mount {
+            Some(mount) => self.view.as_ref()?.get(mount),
+            None => self.gone.as_deref(),
+        }
+    }
+}
+
+/// The mount through which something was reached, and the namespace in which.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    /// The namespace's id.
+    pub(crate) namespace: u64,
+    /// The mount, which may be in it no longer.
+    pub(crate) mount: Arc<Backed>,
+}
+
+/// The directory in which a name is, or is to be made.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    /// The directory.
+    pub(crate) place: Place,
+    /// The name, with the slash that was behind it; `/` for the root directory itself.
+    pub(crate) name: CString,
+    /// There was a slash behind it.
+    pub(crate) slash: bool,
+}
+
+/// What the caller of a call sees of the mounts of its namespace: otherwise than the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    /// What is mounted.
+    pub(crate) view: std::sync::Arc<View>,
+    /// Its root directory.
+    pub(crate) root: (MountId, Dentry),
+}
 /// The value of a `dirfd` argument that means the working directory.
 const AT_FDCWD: i32 = libc::AT_FDCWD;
 
@@ -46,13 +213,23 @@ const AT_FDCWD: i32 = libc::AT_FDCWD;
 ///
 /// # Errors
 /// Those of path_resolution(7), and EBADF or ENOTDIR for `dirfd`.
-pub(crate) fn find(who: Seeker<'_>, dirfd: i32, path: &CStr, follow: bool) -> Result<Place, Errno> {
+pub(crate) fn find(who: Seeker<'_>, dirfd: i32, path: &CStr, follow: bool) -> Result<Place, Lost> {
     if path.to_bytes().is_empty() {
-        return Err(Errno::NOENT);
+        return Err(Errno::NOENT.into());
+    }
+    if who.scene.is_some() {
+        return find_confined(who, dirfd, path, follow, ResolveFlags::empty());
+    }
+    if let Some(place) = quick::find(who, path, follow)? {
+        return Ok(place);
     }
     let base = if path.to_bytes().starts_with(b"/") { None } else { Some(start(who, dirfd)?) };
     let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let at = base.as_ref().map_or(CWD, AsFd::as_fd);
+    // Whether a way through `/proc` and back exists tells who does.
+    if who.sight.is_partial() && path.to_bytes().windows(2).any(|two| two == b"..") {
+        return walk::walk(who, base, path.to_bytes(), follow);
+    }
     // Magic links lead to what *we* have open under that number, so they are refused here and
     // walked with the guest's numbers instead; so is everything that turns out to lie in /proc.
     let quick = rustix::fs::openat2(
@@ -65,15 +242,80 @@ pub(crate) fn find(who: Seeker<'_>, dirfd: i32, path: &CStr, follow: bool) -> Re
     match quick {
         Ok(fd) => {
             let stat = rustix::fs::fstat(&fd)?;
-            if stat.st_dev != who.proc.device() {
-                return Ok(Place { fd, stat, node: None, barred: None });
+            if stat.st_dev != who.sight.proc().device() {
+                return Ok(Place::on_host(fd, stat, None));
             }
         }
         // ELOOP may be a magic link; anything else may come from the wrong `/proc/self`.
         Err(Errno::LOOP | Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => {}
-        Err(other) => return Err(other),
+        Err(other) => return Err(other.into()),
     }
     walk::walk(who, base, path.to_bytes(), follow)
+}
+
+/// The same with the flags of openat2(2), for who sees other mounts than the host's.
+///
+/// # Errors
+/// Those of path_resolution(7) and openat2(2).
+pub(crate) fn find_confined(
+    who: Seeker<'_>,
+    dirfd: i32,
+    path: &CStr,
+    follow: bool,
+    resolve: ResolveFlags,
+) -> Result<Place, Lost> {
+    walk::walk_mounts(who, dirfd, path.to_bytes(), follow, resolve)
+}
+
+/// Finds the directory in which the last name of `path` is, for who sees other mounts than the
+/// host's. The name itself is not looked up.
+///
+/// # Errors
+/// Those of path_resolution(7) and openat2(2).
+pub(crate) fn find_parent(
+    who: Seeker<'_>,
+    dirfd: i32,
+    path: &CStr,
+    resolve: ResolveFlags,
+) -> Result<Parent, Lost> {
+    if path.to_bytes().is_empty() {
+        return Err(Errno::NOENT.into());
+    }
+    walk::walk_parent(who, dirfd, path.to_bytes(), resolve)
+}
+
+/// Finds the directory in which the last name of the text of a link is, that was found in a directory.
+///
+/// # Errors
+/// Those of path_resolution(7).
+pub(crate) fn find_parent_in(
+    who: Seeker<'_>,
+    directory: &Place,
+    text: &CStr,
+) -> Result<Parent, Lost> {
+    walk::walk_parent_on(who, directory, text.to_bytes())
+}
+
+/// What a descriptor of the guest's is of, or its working directory, for who sees other mounts than
+/// the host's.
+///
+/// # Errors
+/// EBADF if there is no such descriptor; EACCES or EPERM if the host does not let us look.
+pub(crate) fn find_descriptor(who: Seeker<'_>, fd: i32) -> Result<Place, Lost> {
+    walk::stand(who, fd)
+}
+
+/// Finds what a name in a directory that was found leads to.
+///
+/// # Errors
+/// Those of path_resolution(7).
+pub(crate) fn find_in(
+    who: Seeker<'_>,
+    directory: &Place,
+    name: &CStr,
+    follow: bool,
+) -> Result<Place, Lost> {
+    walk::walk_on(who, directory, name.to_bytes(), follow)
 }
 
 /// Opens the object behind a guest's descriptor, or its working directory.
@@ -92,6 +334,11 @@ pub(crate) fn start(who: Seeker<'_>, dirfd: i32) -> Result<OwnedFd, Errno> {
         .map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno })
 }
 
+/// Where in `/proc` an object lies: the names from its root on, by the host's numbers.
+pub(crate) fn trail(who: Seeker<'_>, at: &OwnedFd) -> Result<Option<Vec<String>>, Errno> {
+    trail::trail_of(who, at)
+}
+
 /// Attributes of the object behind a guest's descriptor.
 ///
 /// # Errors
@@ -104,89 +351,18 @@ pub(crate) fn stat_descriptor(tid: i32, fd: i32) -> Result<Stat, Errno> {
         .map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::process::{Child, Command};
-
-    use crate::procfs::Control;
-
-    /// A process that is not us, so that its `/proc/self` is not ours.
-    struct Other(Child);
-
-    impl Other {
-        fn start() -> Other {
-            Other(Command::new("sleep").arg("60").current_dir("/proc").spawn().expect("sleep"))
-        }
+/// Tells whether descriptor `fd` of thread `tid` is a file that has a place in the tree, so that looking
+/// at it may have to wait for its file system; a pipe or a namespace is always at hand.
+///
+/// # Errors
+/// EBADF if it is not open.
+pub(crate) fn is_of_a_file_system(tid: i32, fd: i32) -> Result<bool, Errno> {
+    if fd < 0 {
+        return Err(Errno::BADF);
     }
-
-    impl Drop for Other {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    fn node(dirfd: i32, path: &CStr, follow: bool) -> Result<Option<Node>, Errno> {
-        let other = Other::start();
-        let proc = Proc::new()?;
-        let tid = other.0.id() as i32;
-        let place = find(Seeker { tid, proc: &proc }, dirfd, path, follow)?;
-        Ok(place.node.map(|node| match node {
-            Node::Status { tid: about } if about == tid => Node::Status { tid: 0 },
-            Node::Control { tid: about, file } if about == tid => Node::Control { tid: 0, file },
-            Node::Namespace { tid: about, kind, for_children } if about == tid => {
-                Node::Namespace { tid: 0, kind, for_children }
-            }
-            other => other,
-        }))
-    }
-
-    const STATUS: Node = Node::Status { tid: 0 };
-
-    #[test]
-    fn self_is_the_guest() {
-        for path in [
-            c"/proc/self/status",
-            c"/proc/thread-self/status",
-            c"//proc/./self/../self/status",
-            c"/proc/self/task/../status",
-            c"/proc/self/cwd/self/status",
-            c"/proc/self/root/proc/self/status",
-        ] {
-            assert_eq!(node(libc::AT_FDCWD, path, true), Ok(Some(STATUS)), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn a_relative_path_starts_at_the_guests_directory() {
-        assert_eq!(node(libc::AT_FDCWD, c"self/status", true), Ok(Some(STATUS)));
-        let hostname = Some(Node::Sysctl(Control::Hostname));
-        assert_eq!(node(libc::AT_FDCWD, c"sys/kernel/hostname", true), Ok(hostname));
-    }
-
-    #[test]
-    fn namespace_links_are_found_followed_or_not() {
-        let user = Node::Namespace { tid: 0, kind: nsproxy::Kind::User, for_children: false };
-        for follow in [true, false] {
-            let found = node(libc::AT_FDCWD, c"/proc/self/ns/user", follow);
-            assert_eq!(found, Ok(Some(user.clone())));
-        }
-    }
-
-    #[test]
-    fn what_is_not_in_proc_has_no_node() {
-        assert_eq!(node(libc::AT_FDCWD, c"/etc/passwd", true), Ok(None));
-        assert_eq!(node(libc::AT_FDCWD, c"/proc/self/root/etc/passwd", true), Ok(None));
-        assert_eq!(node(libc::AT_FDCWD, c"/proc/../etc", true), Ok(None));
-    }
-
-    #[test]
-    fn errors_are_those_of_the_kernel() {
-        assert_eq!(node(libc::AT_FDCWD, c"", true), Err(Errno::NOENT));
-        assert_eq!(node(libc::AT_FDCWD, c"/proc/self/nothing", true), Err(Errno::NOENT));
-        assert_eq!(node(libc::AT_FDCWD, c"/proc/self/status/", true), Err(Errno::NOTDIR));
-        assert_eq!(node(99, c"status", true), Err(Errno::BADF));
-        assert_eq!(node(-5, c"status", true), Err(Errno::BADF));
+    let mut start = [0; 1];
+    match rustix::fs::readlinkat_raw(CWD, format!("/proc/{tid}/fd/{fd}"), &mut start) {
+        Ok(_) => Ok(start == *b"/"),
+        Err(errno) => Err(if errno == Errno::NOENT { Errno::BADF } else { errno }),
     }
 }

@@ -14,6 +14,12 @@ pub const FOREIGN_NR_FROM: u32 = 0x4000_0000;
 
 /// `fork`, which newer architectures do not have.
 pub(crate) const FORK: i64 = libc::SYS_fork;
+/// `pause`, which newer architectures do not have.
+pub(crate) const PAUSE: i64 = libc::SYS_pause;
+/// The instruction that makes a system call.
+pub(crate) const CALL: [u8; 2] = [0x0f, 0x05];
+/// Its length.
+pub(crate) const CALL_LEN: u64 = CALL.len() as u64;
 /// `vfork`, which newer architectures do not have.
 pub(crate) const VFORK: i64 = libc::SYS_vfork;
 
@@ -42,6 +48,16 @@ impl Regs {
         // SAFETY: the kernel reads one `user_regs_struct` through the pointer, which lives until
         // the call returns.
         let r = unsafe { libc::ptrace(request, tid.0, null_mut::<()>(), &raw const self.0) };
+        if r == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sets the result register alone: cheaper than all of them.
+    pub(crate) fn write_result(tid: Tid, result: i64) -> io::Result<()> {
+        let request = libc::PTRACE_POKEUSER as libc::c_uint;
+        let rax = std::mem::offset_of!(libc::user_regs_struct, rax);
+        // SAFETY: the registers come first in the area that the address counts from, so it names one
+        // of them; it and the data are scalars, and no memory of ours is touched.
+        let r = unsafe { libc::ptrace(request, tid.0, rax as *mut (), result as *mut ()) };
         if r == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -83,9 +99,19 @@ impl Regs {
         self.0.rsp
     }
 
+    /// The address of the next instruction.
+    pub fn ip(&self) -> u64 {
+        self.0.rip
+    }
+
+    /// Sets it.
+    pub fn set_ip(&mut self, ip: u64) {
+        self.0.rip = ip;
+    }
+
     /// Puts the thread back onto the call instruction it has just left, to make call `nr` anew.
     pub fn repeat(&mut self, nr: i64) {
-        self.0.rip -= 2;
+        self.0.rip -= CALL_LEN;
         self.0.rax = nr as u64;
         self.0.orig_rax = u64::MAX;
     }

@@ -264,6 +264,7 @@ impl State {
         }
         watch::wait_for_end(&self.cli.supervisor, left());
         cleaner::clean(&self.cli.spared, None);
+        crate::store::sweep();
         Failure::Killed(part)
     }
 

@@ -29,6 +29,9 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// How long S may take to end after those that end with it.
 const DYING: Duration = Duration::from_millis(10);
 
+/// How long S may take to leave when no guest is left.
+const LEAVING: Duration = Duration::from_secs(10);
+
 /// How often C is woken until it says that it runs.
 const WAKE: Duration = Duration::from_millis(10);
 
@@ -173,6 +176,10 @@ impl Watchdog {
             watch::go_on(cli);
         } else if self.alone && !self.cli_stops {
             self.to_supervisor.send(&Message::Alone, &[]);
+            // One that has just been killed hears nothing, and leaves its store.
+            if watch::wait_for_end(&self.supervisor, LEAVING) {
+                crate::store::sweep();
+            }
             sys::leave(0);
         }
     }
@@ -180,6 +187,10 @@ impl Watchdog {
     /// C or S is dead: so is everybody, soon.
     fn end(&self) -> ! {
         cleaner::clean(&[], Some(&self.supervisor));
+        // As long as S lives its store is its own to remove.
+        if watch::wait_for_end(&self.supervisor, DYING) {
+            crate::store::sweep();
+        }
         sys::leave(1)
     }
 
@@ -293,8 +304,10 @@ impl Watchdog {
         };
         if let Some(status) = ended {
             let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
-            // Guests that S traces die with S, and may be seen to do so before it.
-            if killed && watch::wait_for_end(&self.supervisor, DYING) {
+            // Guests that S traces die with S, and may be seen to do so before it. One that ended
+            // after S was served by nobody at the end, so its status says nothing.
+            let patience = if killed { DYING } else { Duration::ZERO };
+            if watch::wait_for_end(&self.supervisor, patience) {
                 self.end();
             }
             // What it said last comes before its end: at most a listener, a failure and the end.

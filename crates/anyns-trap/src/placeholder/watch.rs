@@ -68,6 +68,8 @@ pub(super) struct Watch {
     signals: File,
     tid: i32,
     table: Mutex<Table>,
+    /// Held while a last close is told of. Taken before the table.
+    closing: Mutex<()>,
     /// Whether writers must be looked for because the kernel does not tell of them.
     polled: bool,
     judge: Arc<dyn Judge>,
@@ -101,13 +103,15 @@ impl Watch {
         let reaper = Arc::clone(&judge);
         // No call is ever told here, but traces need somewhere to report exits to.
         let deaf = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let port = Port::new(deaf, Box::new(move |tid, status| reaper.reaped(tid, status)));
+        let reaped = Box::new(move |tid, status| reaper.reaped(tid, status));
+        let port = Port::new(deaf, None, reaped);
         Ok(Watch {
             epoll,
             bell,
             signals: File::from(signals),
             tid: sys::own_tid(),
             table: Mutex::default(),
+            closing: Mutex::default(),
             polled,
             judge,
             port: Arc::new(port),
@@ -233,6 +237,8 @@ impl Watch {
                 self.close_if(fd, &ours);
             }
         }
+        // What the thread has taken out of the table it may not have told of yet.
+        drop(self.closing.lock());
     }
 
     /// Closes an entry if it is still the one that was looked at.
@@ -249,6 +255,7 @@ impl Watch {
 
     /// The last copy of the guest's end is gone.
     fn close(&self, fd: RawFd) {
+        let _closing = self.closing.lock();
         let entry = self.table.lock().entries.remove(&fd);
         if let Some(entry) = entry {
             let _ = epoll::delete(&self.epoll, &entry.ours);

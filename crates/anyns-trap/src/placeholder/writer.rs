@@ -13,7 +13,7 @@ use super::{Judge, SEGMENT_MAX, Segment, Write, WriteKind, pipe};
 use crate::Tid;
 use crate::memory::Memory;
 use crate::notify::Port;
-use crate::trace::{Asleep, stop_asleep};
+use crate::trace::{Asleep, Doing, doing, stop_asleep};
 
 /// A thread seen waiting in a call that writes.
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +45,11 @@ fn target(nr: i64, args: &[u64; 6]) -> Option<i32> {
 
 /// Looks whether `tid` waits in a write to the pipe with this inode number.
 pub(super) fn look(tid: Tid, ino: u64) -> Look {
-    let Ok(line) = fs::read_to_string(format!("/proc/{tid}/syscall")) else { return Look::No };
-    if line.starts_with("running") {
-        return Look::Runs;
-    }
-    let mut words = line.split_whitespace();
-    let Some(nr) = words.next().and_then(|word| word.parse().ok()) else { return Look::No };
-    let mut args = [0; 6];
-    for arg in &mut args {
-        let word = words.next().and_then(|w| u64::from_str_radix(w.strip_prefix("0x")?, 16).ok());
-        let Some(value) = word else { return Look::No };
-        *arg = value;
-    }
+    let (nr, args) = match doing(tid) {
+        Doing::Waits(nr, args) => (nr, args),
+        Doing::Runs => return Look::Runs,
+        Doing::Other => return Look::No,
+    };
     let writer = Writer { tid, nr, args };
     if writer.writes_to(ino) { Look::Writes(writer) } else { Look::No }
 }

@@ -119,12 +119,13 @@ fn decide(outer: &Outer, label: Option<String>, wish: Wish) -> Result<Plan, Vec<
     if !found.is_empty() {
         return Err(found);
     }
-    Ok(match outer.notify {
+    let plan = match outer.notify {
         Notify::ListenerExists => Plan::stop_all(),
         _ if !outer.denied.is_empty() => Plan::stop(outer.denied.clone()),
         _ if wish == Wish::Stop => Plan::stop_all(),
         _ => Plan::notify(),
-    })
+    };
+    Ok(if outer.no_clone3 { plan.without_clone3() } else { plan })
 }
 
 /// Both back ends trace: the one for life, the other for the moment of a birth.
@@ -152,6 +153,7 @@ mod tests {
         Outer {
             notify: Notify::Works,
             denied: Vec::new(),
+            no_clone3: false,
             ptrace: Ok(()),
             seize: Ok(()),
             memory: Ok(()),

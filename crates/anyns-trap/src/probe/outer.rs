@@ -8,7 +8,8 @@
 //!
 //! An outer ENOSYS cannot be told apart in this way. It is asked for before the filter is installed,
 //! in a form that the kernel refuses, but only for calls that programs cannot do without; what else
-//! answers ENOSYS looks to programs like a call that the kernel does not have.
+//! answers ENOSYS looks to programs like a call that the kernel does not have. Of those clone3 is asked
+//! for, too: it need not be stopped then, and every start of a program or thread tries it first.
 
 use std::os::fd::OwnedFd;
 
@@ -32,6 +33,8 @@ pub struct Outer {
     /// The calls that are answered before we hear of them. Empty if no listener can be had: then
     /// nobody knows.
     pub denied: Vec<Denied>,
+    /// Whether clone3(2) is as in a kernel without it. Not among the denied: programs use clone then.
+    pub no_clone3: bool,
     /// What ptrace(2) gives by an outer filter, whoever is to be traced.
     pub ptrace: Result<(), Errno>,
     /// Whether an own child can be seized.
@@ -118,7 +121,8 @@ fn outer<'a>(
         .filter(|(_, errno)| i32::from(*errno) != libc::ENOSYS)
         .map(|(ask, errno)| Denied { nr: ask.nr(), test: ask.test().clone(), errno })
         .collect();
-    for &nr in missing {
+    let no_clone3 = missing.contains(&libc::SYS_clone3);
+    for &nr in missing.iter().filter(|&&nr| nr != libc::SYS_clone3) {
         if !denied.iter().any(|one| one.nr == nr) {
             denied.push(Denied { nr, test: Test::Always, errno: libc::ENOSYS as u16 });
         }
@@ -132,7 +136,7 @@ fn outer<'a>(
         None => Ok(()),
     };
     let trace::Tried { seize, memory, traced } = said.tried;
-    Outer { notify: said.notify, denied, ptrace, seize, memory, traced }
+    Outer { notify: said.notify, denied, no_clone3, ptrace, seize, memory, traced }
 }
 
 /// What one child found.

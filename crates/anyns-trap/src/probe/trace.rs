@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 
-use crate::sys;
+use crate::trace::tracer_of;
+use crate::{Tid, sys};
 
 /// What was allowed.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +25,7 @@ pub(super) fn try_on(child: i32) -> Tried {
     // Filters refuse the call and leave the file, modules of the kernel refuse both.
     let memory = read_by_call(child).or_else(|_| read_by_file(child));
     let seize = sys::seize(child, 0).map_err(|e| number(&e));
-    Tried { seize, memory, traced: seize.is_err() && is_traced(child) }
-}
-
-fn is_traced(child: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    tracer.is_some_and(|tracer| tracer.trim() != "0")
+    Tried { seize, memory, traced: seize.is_err() && tracer_of(Tid(child)).is_some() }
 }
 
 fn read_by_call(child: i32) -> Result<(), Errno> {

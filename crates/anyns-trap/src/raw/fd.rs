@@ -73,20 +73,20 @@ pub fn write_segments(fd: i32, segments: &[&[u8]]) -> Result<usize, Errno> {
     Ok(count as usize)
 }
 
-/// Room for one control message with one descriptor.
+/// Room for one control message with a descriptor or credentials.
 #[repr(C, align(8))]
-struct Control([u8; 24]);
+struct Control([u8; 32]);
 
 /// Sends a copy of a descriptor, with one byte, over a Unix socket.
 pub fn send_descriptor(socket: i32, fd: i32) -> Result<(), Errno> {
-    let mut control = Control([0; 24]);
+    let mut control = Control([0; 32]);
     control.0[..8].copy_from_slice(&20u64.to_ne_bytes()); // cmsg_len: header and one int
     control.0[8..12].copy_from_slice(&libc::SOL_SOCKET.to_ne_bytes());
     control.0[12..16].copy_from_slice(&libc::SCM_RIGHTS.to_ne_bytes());
     control.0[16..20].copy_from_slice(&fd.to_ne_bytes());
     let mut byte = 0u8;
     let mut part = libc::iovec { iov_base: std::ptr::from_mut(&mut byte).cast(), iov_len: 1 };
-    let message = Message::new(&mut part, &mut control);
+    let message = Message::new(&mut part, control.0.as_mut_ptr(), 24);
     let at = std::ptr::from_ref(&message.0);
     // SAFETY: the header names one live byte and a live, aligned control buffer, with their
     // lengths; sendmsg only reads.
@@ -95,10 +95,10 @@ pub fn send_descriptor(socket: i32, fd: i32) -> Result<(), Errno> {
 
 /// Receives a descriptor sent by [`send_descriptor`]; its number, or -1 if a bare byte came.
 pub fn receive_descriptor(socket: i32) -> Result<i32, Errno> {
-    let mut control = Control([0; 24]);
+    let mut control = Control([0; 32]);
     let mut byte = 0u8;
     let mut part = libc::iovec { iov_base: std::ptr::from_mut(&mut byte).cast(), iov_len: 1 };
-    let mut message = Message::new(&mut part, &mut control);
+    let mut message = Message::new(&mut part, control.0.as_mut_ptr(), 24);
     let at = std::ptr::from_mut(&mut message.0);
     // SAFETY: the header names one live byte and a live, aligned control buffer, with their
     // lengths, all of which the kernel may write to.
@@ -108,17 +108,52 @@ pub fn receive_descriptor(socket: i32) -> Result<i32, Errno> {
     Ok(if has_descriptor { number } else { -1 })
 }
 
-/// A message header; its parts are borrowed for as long as it is used.
-struct Message(libc::msghdr);
+/// Sends a byte with this process number, user and group as the caller's own (`SCM_CREDENTIALS`).
+pub fn send_credentials(socket: i32, credentials: [i32; 3]) -> Result<(), Errno> {
+    let mut control = Control([0; 32]);
+    control.0[..8].copy_from_slice(&28u64.to_ne_bytes()); // cmsg_len: header and three ints
+    control.0[8..12].copy_from_slice(&libc::SOL_SOCKET.to_ne_bytes());
+    control.0[12..16].copy_from_slice(&libc::SCM_CREDENTIALS.to_ne_bytes());
+    for (place, number) in credentials.iter().enumerate() {
+        control.0[16 + 4 * place..][..4].copy_from_slice(&number.to_ne_bytes());
+    }
+    let mut byte = 0u8;
+    let mut part = libc::iovec { iov_base: std::ptr::from_mut(&mut byte).cast(), iov_len: 1 };
+    let message = Message::new(&mut part, control.0.as_mut_ptr(), 32);
+    let at = std::ptr::from_ref(&message.0);
+    // SAFETY: the header names one live byte and a live, aligned control buffer, with their
+    // lengths; sendmsg only reads.
+    checked(unsafe { libc::syscall(libc::SYS_sendmsg, socket, at, 0) }).map(drop)
+}
+
+/// Receives what [`send_credentials`] sent, without waiting: the sender's process number, 0 where
+/// it has none here. The socket must have `SO_PASSCRED`.
+pub fn receive_credentials(socket: i32) -> Result<i32, Errno> {
+    let mut control = Control([0; 32]);
+    let mut byte = 0u8;
+    let mut part = libc::iovec { iov_base: std::ptr::from_mut(&mut byte).cast(), iov_len: 1 };
+    let mut message = Message::new(&mut part, control.0.as_mut_ptr(), 32);
+    let at = std::ptr::from_mut(&mut message.0);
+    // SAFETY: the header names one live byte and a live, aligned control buffer, with their
+    // lengths, all of which the kernel may write to.
+    checked(unsafe { libc::syscall(libc::SYS_recvmsg, socket, at, libc::MSG_DONTWAIT) })?;
+    if message.0.msg_controllen < 28 {
+        return Err(Errno::NOMSG);
+    }
+    Ok(i32::from_ne_bytes([control.0[16], control.0[17], control.0[18], control.0[19]]))
+}
+
+/// A message header without an address; its parts are to live for as long as it is used.
+pub(super) struct Message(pub(super) libc::msghdr);
 
 impl Message {
-    fn new(part: &mut libc::iovec, control: &mut Control) -> Message {
+    pub(super) fn new(part: *mut libc::iovec, control: *mut u8, len: usize) -> Message {
         // SAFETY: all-zero bytes are a valid msghdr: null pointers and zero lengths.
         let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
         header.msg_iov = part;
         header.msg_iovlen = 1;
-        header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = control.0.len();
+        header.msg_control = control.cast();
+        header.msg_controllen = len;
         Message(header)
     }
 }

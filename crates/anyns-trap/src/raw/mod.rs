@@ -22,6 +22,7 @@ mod ns;
 mod pointer;
 mod process;
 mod seccomp;
+mod signal;
 
 pub use birth::{
     Birth, Clone3, TidSet, clone_idle, clone_process, clone3_idle, clone3_process, fork, vfork_with,
@@ -31,6 +32,7 @@ pub use fd::{
     close, duplicate, open_at, place, pwrite, read, receive_descriptor, send_descriptor, write,
     write_segments,
 };
+pub use fd::{receive_credentials, send_credentials};
 pub use ids::{
     Ids, fs_ids, get_ids, getgroups, setfsgid, setfsuid, setgid, setgroups, setregid, setresgid,
     setresuid, setreuid, setuid,
@@ -40,10 +42,10 @@ pub use ipc::{
     semop, shm_peek, shmat, shmdt, shmget,
 };
 pub use mount::{mount, mount_setattr, move_mount, open_tree, pivot_root, umount};
-pub use net::{bind, connect, listen, set_option, socket, socket_namespace};
+pub use net::{bind, connect, listen, send_message, set_option, socket, socket_namespace};
 pub use ns::{
-    HostNames, NsNumber, NsRequest, host_names, ns_number, ns_request, setdomainname, sethostname,
-    setns, unshare,
+    HostNames, NsNumber, NsRequest, NsWords, host_names, ns_number, ns_request, ns_words,
+    pidfd_namespace, reopen_namespace, setdomainname, sethostname, setns, unshare,
 };
 pub use pointer::{Arg, Kept, Ptr, Sys, call};
 pub use process::{
@@ -51,6 +53,7 @@ pub use process::{
     set_death_signal, setpgid, setsid, tgkill, thread_id, wait, wait_any, wait_for, wait_now,
 };
 pub use seccomp::{Instruction, install_filter};
+pub use signal::{Handling, fault, handle, handled, reboot, signal_as, signal_process};
 
 /// An error number as the kernel returned it.
 pub type Errno = rustix::io::Errno;

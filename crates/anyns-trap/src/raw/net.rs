@@ -1,5 +1,6 @@
 //! Sockets by number, with addresses as the bytes that the kernel takes.
 
+use super::fd::Message;
 use super::{Errno, checked};
 
 /// Makes a socket; the result is its number.
@@ -27,6 +28,26 @@ pub fn connect(fd: i32, address: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel reads as many bytes as it is told, which the slice has.
     checked(unsafe { libc::syscall(libc::SYS_connect, fd, address.as_ptr(), address.len()) })
         .map(drop)
+}
+
+/// Calls sendmsg with an address (none, if that is empty) and control messages as bytes; says how many
+/// bytes of the message went.
+pub fn send_message(
+    fd: i32,
+    address: &[u8],
+    bytes: &[u8],
+    control: &[u8],
+    flags: i32,
+) -> Result<usize, Errno> {
+    let mut part = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
+    let mut message = Message::new(&mut part, control.as_ptr().cast_mut(), control.len());
+    if !address.is_empty() {
+        message.0.msg_name = address.as_ptr().cast_mut().cast();
+        message.0.msg_namelen = address.len() as u32;
+    }
+    let at = std::ptr::from_ref(&message.0);
+    // SAFETY: the header names live slices with their lengths, which sendmsg only reads.
+    checked(unsafe { libc::syscall(libc::SYS_sendmsg, fd, at, flags) }).map(|sent| sent as usize)
 }
 
 /// Calls listen.

@@ -98,6 +98,72 @@ pub fn ns_request(fd: i32, request: NsRequest) -> Result<i64, Errno> {
     Ok(if request == NsRequest::OwnerUid { i64::from(uid) } else { done })
 }
 
+/// The ioctls of a namespace's descriptor that store words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NsWords {
+    /// `NS_GET_ID` (since Linux 6.18): the id of a namespace of any type.
+    Id,
+    /// `NS_GET_MNTNS_ID` (since 6.11): the same of a mount namespace.
+    MntnsId,
+    /// `NS_MNT_GET_INFO` (since 6.12): sizes and mounts, and the id.
+    MntInfo,
+    /// `NS_MNT_GET_NEXT` (since 6.12): a descriptor of the next mount namespace, and its info.
+    MntNext,
+    /// `NS_MNT_GET_PREV` (since 6.12): a descriptor of the one before, and its info.
+    MntPrev,
+}
+
+/// Makes the request on a descriptor. Gives the result and the words.
+pub fn ns_words(fd: i32, request: NsWords) -> Result<(i64, [u64; 2]), Errno> {
+    let (place, size): (u64, u64) = match request {
+        NsWords::Id => (13, 8),
+        NsWords::MntnsId => (5, 8),
+        NsWords::MntInfo => (10, 16),
+        NsWords::MntNext => (11, 16),
+        NsWords::MntPrev => (12, 16),
+    };
+    let mut words = [0; 2];
+    // Stored: _IOR(0xb7, place, size).
+    let command = 2 << 30 | size << 16 | 0xb700 | place;
+    let slot = std::ptr::from_mut(&mut words);
+    // SAFETY: these commands store at most their own size, for which `words` has room; to other
+    // drivers they are unknown, because their magic is the namespaces'.
+    let done = checked(unsafe { libc::syscall(libc::SYS_ioctl, fd, command, slot) })?;
+    Ok((done, words))
+}
+
+/// Asks a pidfd for the namespace of its process that has this number in the kernel's list (cgroup
+/// 1, ipc, mnt, net, pid, pid_for_children, time, time_for_children, user, uts 10; since 6.11).
+pub fn pidfd_namespace(fd: i32, number: u8, argument: u64) -> Result<i32, Errno> {
+    let command = 0xff00 | u64::from(number);
+    // SAFETY: the argument of these is a number, not an address; to other drivers the commands
+    // are unknown, because nothing else has their magic.
+    let done = unsafe { libc::syscall(libc::SYS_ioctl, fd, command, argument) };
+    checked(done).map(|fd| fd as i32)
+}
+
+/// Gets the file handle of a namespace's descriptor, and opens the namespace by it (since 6.18).
+pub fn reopen_namespace(fd: i32) -> Result<i32, Errno> {
+    const ROOM: u32 = 128;
+    // Stored: FD_NSFS_ROOT.
+    const NSFS: i32 = -10003;
+    // A length, a type, and room for a handle of that length.
+    let mut handle = [0u32; 2 + ROOM as usize / 4];
+    handle[0] = ROOM;
+    let mut mount = 0i32;
+    let (at, mount_at) = (handle.as_mut_ptr(), std::ptr::from_mut(&mut mount));
+    // SAFETY: the name is empty and ends with a zero; the kernel stores a handle of at most the length
+    // that stands at its beginning, for which there is room, and one number at `mount_at`. Both live
+    // until the call has returned.
+    let named = unsafe {
+        let flags = libc::AT_EMPTY_PATH;
+        libc::syscall(libc::SYS_name_to_handle_at, fd, c"".as_ptr(), at, mount_at, flags)
+    };
+    checked(named)?;
+    // SAFETY: the handle is as the kernel has stored it, and is only read.
+    checked(unsafe { libc::syscall(libc::SYS_open_by_handle_at, NSFS, at, 0) }).map(|fd| fd as i32)
+}
+
 /// The ioctls of a pid namespace's descriptor that translate numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NsNumber {

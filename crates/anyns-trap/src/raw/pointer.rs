@@ -1,7 +1,7 @@
 //! Pointers of every kind a hostile program could pass, and calls that take them.
 //!
-//! The *arena* is three pages, made once and kept for ever: a writable page, a page that nothing
-//! may touch, and a read-only page. `Ptr::End(n)` points n bytes before the end of the first, so
+//! The *arena* is four pages, made once and kept for ever: a writable and a read-only page, each
+//! before a page that nothing may touch. `Ptr::End(n)` points n bytes before the end of the first, so
 //! that an object longer than n runs into the forbidden page.
 
 use std::sync::OnceLock;
@@ -136,11 +136,24 @@ pub enum Sys {
     Setfsgid,
     Openat2,
     Tkill,
+    Semget,
+    Semop,
+    Semtimedop,
+    Semctl,
+    Shmget,
+    Shmat,
+    Shmctl,
+    Msgget,
+    Msgsnd,
+    Msgrcv,
+    Msgctl,
+    MqOpen,
+    MqUnlink,
 }
 
 impl Sys {
     /// Every call, in the order of the declaration.
-    pub const ALL: [(Sys, &'static str); 48] = [
+    pub const ALL: [(Sys, &'static str); 61] = [
         (Sys::Uname, "uname"),
         (Sys::Sethostname, "sethostname"),
         (Sys::Setdomainname, "setdomainname"),
@@ -189,6 +202,19 @@ impl Sys {
         (Sys::Setfsgid, "setfsgid"),
         (Sys::Openat2, "openat2"),
         (Sys::Tkill, "tkill"),
+        (Sys::Semget, "semget"),
+        (Sys::Semop, "semop"),
+        (Sys::Semtimedop, "semtimedop"),
+        (Sys::Semctl, "semctl"),
+        (Sys::Shmget, "shmget"),
+        (Sys::Shmat, "shmat"),
+        (Sys::Shmctl, "shmctl"),
+        (Sys::Msgget, "msgget"),
+        (Sys::Msgsnd, "msgsnd"),
+        (Sys::Msgrcv, "msgrcv"),
+        (Sys::Msgctl, "msgctl"),
+        (Sys::MqOpen, "mq_open"),
+        (Sys::MqUnlink, "mq_unlink"),
     ];
 
     /// The number, and which arguments are addresses (bit n: argument n).
@@ -242,6 +268,19 @@ impl Sys {
             Sys::Setfsgid => (libc::SYS_setfsgid, 0),
             Sys::Openat2 => (libc::SYS_openat2, 0b110),
             Sys::Tkill => (libc::SYS_tkill, 0),
+            Sys::Semget => (libc::SYS_semget, 0),
+            Sys::Semop => (libc::SYS_semop, 0b10),
+            Sys::Semtimedop => (libc::SYS_semtimedop, 0b1010),
+            Sys::Semctl => (libc::SYS_semctl, 0b1000),
+            Sys::Shmget => (libc::SYS_shmget, 0),
+            Sys::Shmat => (libc::SYS_shmat, 0b10),
+            Sys::Shmctl => (libc::SYS_shmctl, 0b100),
+            Sys::Msgget => (libc::SYS_msgget, 0),
+            Sys::Msgsnd => (libc::SYS_msgsnd, 0b10),
+            Sys::Msgrcv => (libc::SYS_msgrcv, 0b10),
+            Sys::Msgctl => (libc::SYS_msgctl, 0b100),
+            Sys::MqOpen => (libc::SYS_mq_open, 0b1001),
+            Sys::MqUnlink => (libc::SYS_mq_unlink, 0b1),
         }
     }
 }
@@ -252,7 +291,8 @@ impl Sys {
 /// If a number stands where the call takes an address or the other way round, and for the few
 /// calls that would do harm although every address is ours: `prctl` with an option that is not a
 /// credential's, `ioctl` with a command that is not a namespace's, `clone3` with a readable
-/// argument block (see [`super::Clone3`]), `unshare` of the descriptor table.
+/// argument block (see [`super::Clone3`]), `unshare` of the descriptor table, `shmat` in the place of
+/// other memory.
 pub fn call(sys: Sys, args: &[Arg]) -> Result<i64, Errno> {
     let (number, addresses) = sys.shape();
     let arena = Arena::fresh();
@@ -266,6 +306,7 @@ pub fn call(sys: Sys, args: &[Arg]) -> Result<i64, Errno> {
     }
     match sys {
         Sys::Prctl => assert!(super::CredOption::knows(raw[0]), "not a credential's option"),
+        Sys::Shmat => assert!(raw[2] & 0o40000 == 0, "what would replace memory"),
         Sys::Ioctl => assert!((raw[1] >> 8) & 0xff == 0xb7, "not a namespace's command"),
         Sys::Clone3 => assert!(
             !matches!(args[0], Arg::Pointer(Ptr::Buffer | Ptr::ReadOnly | Ptr::End(64..)))
@@ -355,20 +396,21 @@ impl Arena {
 
 fn make_arena() -> usize {
     let writable = libc::PROT_READ | libc::PROT_WRITE;
-    let protection = [writable, libc::PROT_NONE, libc::PROT_READ];
+    // What a vector reaches that is longer than what is kept must not be whatever comes to lie there.
+    let protection = [writable, libc::PROT_NONE, libc::PROT_READ, libc::PROT_NONE];
     // SAFETY: a new anonymous private mapping at an address of the kernel's choice overlaps
     // nothing; null is a valid hint.
     let base = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            3 * PAGE,
+            protection.len() * PAGE,
             writable,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             -1,
             0,
         )
     };
-    assert!(base != libc::MAP_FAILED, "no memory for three pages");
+    assert!(base != libc::MAP_FAILED, "no memory for four pages");
     for kept in Kept::ALL {
         let bytes = kept.bytes();
         let place = base.wrapping_byte_add(2 * PAGE + kept.offset()).cast::<u8>();
@@ -417,6 +459,6 @@ mod tests {
         for (place, (sys, _)) in Sys::ALL.iter().enumerate() {
             assert_eq!(*sys as usize, place);
         }
-        assert_eq!(Sys::Tkill as usize + 1, Sys::ALL.len());
+        assert_eq!(Sys::MqUnlink as usize + 1, Sys::ALL.len());
     }
 }

@@ -7,19 +7,23 @@
 //! flags in a register. clone3(2) has them in memory, which other threads may change when they have
 //! been looked at: what a call makes without an event is killed before its parent knows of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::slot::any_awaited;
 use super::task::{At, Pass, Task, is_birth};
 use super::tracer::Tracer;
 use super::{Found, Reply, Shared, Slot};
 use crate::arch::{RED_ZONE, Regs};
 use crate::memory::Memory;
-use crate::trace::Why;
+use crate::trace::{Birth, Why};
 use crate::{Tid, sys};
 
 /// How long a child waits to be claimed when nobody is known to wait for it.
 pub(super) const CLAIM: Duration = Duration::from_millis(20);
+/// How long the child of a parent that died is waited for.
+const MOURNED: Duration = Duration::from_secs(1);
 /// How many deaths of unannounced children are remembered: their parents' events are on their way.
 const STILLBORN: usize = 64;
 /// The sizes of clone3's block (CLONE_ARGS_SIZE_VER0 to a page).
@@ -28,15 +32,17 @@ const BLOCK: std::ops::RangeInclusive<usize> = 64..=4096;
 impl Tracer {
     /// Names the task born at an event.
     pub(super) fn birth(&mut self, tid: Tid, why: Why) -> Option<Found> {
-        let Why::Event(
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE,
-        ) = why
-        else {
+        if !is_event(why) {
             return None;
-        };
+        }
         // None: it has been killed where it stands, and will be found to be dead.
         let child = Tid(sys::event_message(tid.0).ok()?);
         let parent = self.tasks.get_mut(&tid)?;
+        if std::mem::take(&mut parent.steered)
+            && let Some(steer) = &self.steer
+        {
+            steer.like_parent(tid, child);
+        }
         let mend = parent.mend.take();
         let (handlers, filters) = (inherited(tid, &parent.slot), parent.slot.filters());
         let lent = parent.slot.expects_births();
@@ -66,10 +72,30 @@ impl Tracer {
             task.slot.lend();
         }
         let slot = Arc::clone(&task.slot);
+        if let Some(birth) = self.tasks.get(&tid).and_then(|parent| parent.slot.take_birth()) {
+            announce(birth, tid, child);
+        }
         if before.is_some() && !self.tell(child, Why::Interrupted, None) {
             self.settle(child);
         }
         Some((slot, child))
+    }
+
+    /// A thread stands that made no child with the call that was to make one.
+    pub(super) fn nothing_born(&self, tid: Tid) {
+        if any_awaited()
+            && let Some(task) = self.tasks.get(&tid)
+        {
+            drop(task.slot.take_birth());
+        }
+    }
+
+    /// A thread is dead; the child that it was making may live.
+    pub(super) fn end(&mut self, task: &Task) {
+        task.slot.bury();
+        if task.slot.take_birth().is_some() {
+            self.mourned = Some(Instant::now());
+        }
     }
 
     /// A thread that nobody has announced has died.
@@ -97,15 +123,41 @@ impl Tracer {
 
     /// Lets those go whose parents must be dead; true if some are left.
     pub(super) fn release_unclaimed(&mut self) -> bool {
-        if self.unclaimed.is_empty() || self.births_expected() {
-            return !self.unclaimed.is_empty();
+        if self.unclaimed.is_empty() {
+            return false;
+        }
+        if self.births_expected() {
+            return true;
         }
         let now = Instant::now();
+        self.mourned.take_if(|since| now.duration_since(*since) > MOURNED);
         let (old, young): (Vec<_>, Vec<_>) =
             self.unclaimed.iter().partition(|(_, since)| now.duration_since(*since) >= CLAIM);
         self.unclaimed = young;
-        old.into_iter().for_each(|(tid, _)| self.settle(tid));
+        if !old.is_empty() && self.awaited_no_more() {
+            self.unclaimed.extend(old);
+            return true;
+        }
+        for (tid, _) in old {
+            // Whose it is cannot be told, and nobody has been told of it: it is as if its parent had been
+            // killed a moment earlier.
+            if self.mourned.is_some() {
+                sys::kill_thread(tid.0, libc::SIGKILL);
+            }
+            self.settle(tid);
+        }
         !self.unclaimed.is_empty()
+    }
+
+    /// Stops those whose children are awaited, in case their calls have failed long ago; tells whether
+    /// there are any. An event that is on its way comes before that stop.
+    fn awaited_no_more(&self) -> bool {
+        let mut any = false;
+        for (tid, _) in self.tasks.iter().filter(|(_, task)| task.slot.awaits_birth()) {
+            let _ = sys::interrupt(tid.0);
+            any = true;
+        }
+        any
     }
 
     fn births_expected(&self) -> bool {
@@ -142,6 +194,21 @@ impl Tracer {
     }
 }
 
+/// Whether a thread stands at the birth of its child.
+pub(super) fn is_event(why: Why) -> bool {
+    matches!(
+        why,
+        Why::Event(libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE)
+    )
+}
+
+/// Tells of a birth. A child that could not be told of must not run.
+fn announce(birth: Box<dyn Birth>, parent: Tid, child: Tid) {
+    if catch_unwind(AssertUnwindSafe(|| birth.born(parent, child))).is_err() {
+        sys::kill_thread(child.0, libc::SIGKILL);
+    }
+}
+
 /// The arguments of call `nr` that `tid` is to make, so that its child will be traced; none if that
 /// cannot be done.
 pub(super) fn traceable(tid: Tid, nr: i64, regs: &Regs) -> Option<[u64; 6]> {
@@ -164,7 +231,7 @@ pub(super) fn traceable(tid: Tid, nr: i64, regs: &Regs) -> Option<[u64; 6]> {
                 block[..8].copy_from_slice(&(flags & !untraced).to_ne_bytes());
                 // A copy where nothing of the guest's lives: its own is nobody's to change.
                 let room = regs.stack().checked_sub(RED_ZONE + size)? & !15;
-                memory.write(room, &block).ok()?;
+                memory.write_below(room, &block).ok()?;
                 args[0] = room;
             }
         }

@@ -14,11 +14,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{Keeper, Slot, Stand, filters, sigsys};
+use super::{filters, sigsys, steer};
 use crate::call::Call;
-use crate::engine::{Serve, serve};
-use crate::notify::Told;
-use crate::trace::at_call;
+use crate::engine::{Serve, at_once, serve};
 use crate::{Tid, sys, wake};
 
 /// How long a worker waits for work before it ends, if it is not the only one.
@@ -26,13 +24,9 @@ const SPARE_LIFE: Duration = Duration::from_secs(10);
 /// No more threads than this are started; further calls wait for one to become free.
 const MAX_THREADS: usize = 1024;
 
-/// A call and the thread that stands at it.
+/// A call whose caller stands at it.
 pub(super) struct Job {
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) slot: Arc<Slot>,
-    pub(super) tid: Tid,
-    pub(super) stand: Stand,
-    pub(super) told: Told,
+    pub(super) call: Call,
     /// Where the tracer runs.
     pub(super) cpu: usize,
 }
@@ -56,9 +50,14 @@ struct State {
 impl Crew {
     /// Starts the first worker.
     pub(super) fn start(server: Arc<dyn Serve>) -> io::Result<Arc<Crew>> {
-        let crew = Arc::new(Crew { server, state: Mutex::default(), called: Condvar::new() });
+        let crew = Crew::of_nobody(server);
         crew.add_thread(&mut crew.state.lock())?;
         Ok(crew)
+    }
+
+    /// Without a worker, until there is a call.
+    pub(super) fn of_nobody(server: Arc<dyn Serve>) -> Arc<Crew> {
+        Arc::new(Crew { server, state: Mutex::default(), called: Condvar::new() })
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -101,7 +100,7 @@ impl Crew {
                 cpu = Some(job.cpu);
                 stay_on(job.cpu);
             }
-            let Some(call) = sigsys::restore(call_of(job)) else { continue };
+            let Some(call) = sigsys::restore(job.call) else { continue };
             if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {
                 let _ = call.errno(errno);
             } else if call.nr() == libc::SYS_rt_sigaction {
@@ -146,9 +145,28 @@ impl Crew {
     }
 }
 
-fn call_of(job: Job) -> Call {
-    let Job { keeper, slot, tid, stand, told, .. } = job;
-    Call::stopped(told, at_call(&keeper, slot, tid, stand))
+/// Serves a call on the tracer, or gives it back where that has to wait for somebody.
+pub(super) fn serve_at_once(server: &dyn Serve, call: Call) -> Option<Call> {
+    if call.nr() == libc::SYS_rt_sigaction || filters::installs(&call).is_some() {
+        return Some(call);
+    }
+    if !sigsys::is_intact(&call) {
+        return Some(call);
+    }
+    if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {
+        let _ = call.errno(errno);
+        return None;
+    }
+    if steer::CALLS.contains(&call.nr())
+        && let Some(keeper) = call.keeper()
+    {
+        keeper.settle_steered(call.tid(), Tid(call.arg(0) as i32));
+        if !server.serves_numbers() {
+            let _ = call.resume();
+            return None;
+        }
+    }
+    at_once(server, call)
 }
 
 /// The tracer, its worker and the guest run in turn, so one processor is best for all three: to

@@ -94,6 +94,16 @@ impl Desk {
         std::mem::take(&mut state.asked)
     }
 
+    /// Waits until something has been left.
+    pub(super) fn rest(&self) {
+        let mut state = self.state.lock();
+        while state.asked.is_empty() {
+            state.tracer = Tracer::Lingers;
+            self.left.wait(&mut state);
+        }
+        state.tracer = Tracer::Busy;
+    }
+
     /// Announces a sleep; false when something has been left meanwhile.
     pub(super) fn may_sleep(&self) -> bool {
         let mut state = self.state.lock();

@@ -67,12 +67,8 @@ pub(super) fn serve_install(call: Call, at: u64) {
 
 /// All threads of the process have the same filters now.
 fn synchronise(keeper: &Keeper, tid: i32, all: &Filters) {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{tid}/task")) else { return };
-    for thread in threads.flatten() {
-        let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
-        if let Some(slot) = number.and_then(|tid| keeper.slot(crate::Tid(tid))) {
-            slot.set_filters(Arc::clone(all));
-        }
+    for slot in super::threads_of(crate::Tid(tid)).into_iter().filter_map(|tid| keeper.slot(tid)) {
+        slot.set_filters(Arc::clone(all));
     }
 }
 

@@ -166,6 +166,17 @@ pub(super) fn restore(call: Call) -> Option<Call> {
     Some(call)
 }
 
+/// Whether the signal of this call has destroyed nothing, as far as can be told without waiting.
+pub(super) fn is_intact(call: &Call) -> bool {
+    let Some(handlers) = call.handlers() else { return false };
+    let Some(_turn) = handlers.turn.try_lock() else { return false };
+    let state = *handlers.state.lock();
+    match state.marked {
+        true => caught(call.tid()),
+        false => call.signal_mask() == 0 && !state.blocked_at_start,
+    }
+}
+
 /// Whether SIGSYS has a handler at the moment.
 fn caught(tid: Tid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).unwrap_or_default();

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -11,16 +12,33 @@ use parking_lot::{Condvar, Mutex};
 use super::{Filters, Found, Shared};
 use crate::Tid;
 use crate::arch::Regs;
-use crate::trace::Why;
+use crate::trace::{Birth, Why};
 
 /// How long a worker waits for another one to be done with the same thread.
 const TURN: Duration = Duration::from_secs(1);
+
+/// How many births are awaited: usually none, and then that is all that is looked at.
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn any_awaited() -> bool {
+    AWAITED.load(Ordering::Acquire) > 0
+}
+
+fn forget(birth: Option<Box<dyn Birth>>) {
+    if birth.is_some() {
+        AWAITED.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// One traced thread.
 #[derive(Default)]
 pub(crate) struct Slot {
     state: Mutex<State>,
     changed: Condvar,
+    /// Who hears of the child that it is making.
+    birth: Mutex<Option<Box<dyn Birth>>>,
+    /// Others look at where it runs.
+    roams: AtomicBool,
     handlers: Mutex<Shared>,
     filters: Mutex<Filters>,
 }
@@ -36,6 +54,8 @@ struct State {
     /// A told call that the worker has not heard of yet.
     mail: Option<u64>,
     dead: bool,
+    /// It is not traced any more, or about not to be.
+    left: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +89,12 @@ pub(crate) enum Heard {
     Nothing,
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        forget(self.birth.get_mut().take());
+    }
+}
+
 impl Slot {
     /// What it and those who share it have set for SIGSYS.
     pub(crate) fn handlers(&self) -> Shared {
@@ -77,6 +103,15 @@ impl Slot {
 
     pub(super) fn set_handlers(&self, handlers: Shared) {
         *self.handlers.lock() = handlers;
+    }
+
+    /// From now on it is woken where the kernel likes.
+    pub(super) fn roam(&self) {
+        self.roams.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn roams(&self) -> bool {
+        self.roams.load(Ordering::Relaxed)
     }
 
     /// The filters that it has installed or inherited.
@@ -93,8 +128,32 @@ impl Slot {
         *self.filters.lock() = filters;
     }
 
-    /// Lends it to the caller as soon as nobody else has it.
+    /// It is about to make a child of which `birth` is to hear.
+    pub(crate) fn await_birth(&self, birth: Box<dyn Birth>) {
+        AWAITED.fetch_add(1, Ordering::AcqRel);
+        let former = self.birth.lock().replace(birth);
+        forget(former);
+    }
+
+    /// Who was to hear of a child, which has been born, or will not be.
+    pub(crate) fn take_birth(&self) -> Option<Box<dyn Birth>> {
+        if AWAITED.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let birth = self.birth.lock().take();
+        if birth.is_some() {
+            AWAITED.fetch_sub(1, Ordering::AcqRel);
+        }
+        birth
+    }
+
+    pub(super) fn awaits_birth(&self) -> bool {
+        any_awaited() && self.birth.lock().is_some()
+    }
+
+    /// Lends it to the caller as soon as nobody else has it. `WouldBlock` if it is being let go.
     pub(crate) fn borrow(&self, births: bool) -> io::Result<()> {
+        super::may_wait();
         let mut state = self.state.lock();
         while state.lent != Lent::No && !state.dead {
             if self.changed.wait_for(&mut state, TURN).timed_out() {
@@ -103,6 +162,9 @@ impl Slot {
         }
         if state.dead {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        if state.left {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         (state.lent, state.births) = (Lent::Yes, births);
         Ok(())
@@ -114,6 +176,13 @@ impl Slot {
         let free = state.lent == Lent::No;
         state.lent = Lent::Yes;
         free
+    }
+
+    /// The tracer is about to let go of it; false when somebody has borrowed it.
+    pub(super) fn leave(&self) -> bool {
+        let mut state = self.state.lock();
+        state.left = state.lent == Lent::No;
+        state.left
     }
 
     /// Whether a worker waits for the birth of its child.
@@ -138,7 +207,7 @@ impl Slot {
     }
 
     /// Whether a worker has it.
-    pub(super) fn is_lent(&self) -> bool {
+    pub(crate) fn is_lent(&self) -> bool {
         self.state.lock().lent != Lent::No
     }
 
@@ -160,6 +229,7 @@ impl Slot {
 
     /// Waits for news.
     pub(crate) fn hear(&self, patience: Duration) -> Heard {
+        super::may_wait();
         let mut state = self.state.lock();
         loop {
             if let Some(stand) = state.stand.take() {

@@ -23,6 +23,10 @@ pub(super) struct Task {
     pub(super) marked: Option<Regs>,
     /// Arguments to be restored at its first stop.
     pub(super) mend: Option<[u64; 6]>,
+    /// It was given its processors back a moment after it was woken.
+    pub(super) steered: bool,
+    /// It is to be let go where it stands next.
+    pub(super) leaves: bool,
 }
 
 /// Where a thread is.
@@ -54,7 +58,16 @@ impl Pass {
 
 impl Task {
     pub(super) fn new(slot: Arc<Slot>) -> Task {
-        Task { slot, at: At::Running, pass: None, mask: None, marked: None, mend: None }
+        Task {
+            slot,
+            at: At::Running,
+            pass: None,
+            mask: None,
+            marked: None,
+            mend: None,
+            steered: false,
+            leaves: false,
+        }
     }
 
     /// Keeps signals from it until it is let go.

@@ -8,6 +8,7 @@ mod mute;
 mod ptrace;
 mod seccomp;
 mod signal;
+mod turns;
 mod wait;
 
 pub(crate) use fasync::*;
@@ -16,6 +17,7 @@ pub(crate) use mute::*;
 pub(crate) use ptrace::*;
 pub(crate) use seccomp::*;
 pub(crate) use signal::*;
+pub(crate) use turns::*;
 pub(crate) use wait::*;
 
 use std::io;

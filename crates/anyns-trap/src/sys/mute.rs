@@ -21,8 +21,14 @@ const OWN_CALLS: &[i64] = &[
 
 /// Calls that send a signal to whom their first argument names. Not needed for safety: the calls are
 /// not served. But 0 would mean everybody around us.
-const SIGNALLING: &[i64] =
-    &[libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill, libc::SYS_pidfd_send_signal];
+const SIGNALLING: &[i64] = &[
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_tgkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_send_signal,
+];
 
 /// No process and no descriptor has this number.
 const NOBODY: u64 = i32::MAX as u64;
@@ -70,7 +76,11 @@ fn satisfy(test: &Test, args: &mut [u64; 6]) {
     match test {
         Test::Always => {}
         Test::Eq { arg, value } => args[usize::from(*arg)] = u64::from(*value),
-        Test::Ne { arg, value } => args[usize::from(*arg)] = u64::from(!*value),
+        // What another test asks of it may be enough.
+        Test::Ne { arg, value } if args[usize::from(*arg)] as u32 == *value => {
+            args[usize::from(*arg)] = u64::from(!*value);
+        }
+        Test::Ne { .. } => {}
         Test::AnyBits { arg, mask } => args[usize::from(*arg)] |= u64::from(*mask),
         Test::All(tests) => tests.iter().for_each(|test| satisfy(test, args)),
     }
@@ -141,10 +151,13 @@ const NEEDED: &[Needed] = &[
     needed(libc::SYS_setdomainname, "setdomainname", [0, u64::MAX]), // the same
 ];
 
-/// The calls that are missing here, of those for which programs have no substitute. Only numbers
-/// that are `asked` for are tried.
+/// It has a substitute, which programs try second.
+const CLONE3: Needed = needed(libc::SYS_clone3, "clone3", [0, 0]); // EINVAL: no such size
+
+/// The calls that are missing here, of those for which programs have no substitute, and clone3. Only
+/// numbers that are `asked` for are tried.
 pub(crate) fn missing_calls(asked: impl Fn(i64) -> bool) -> impl Iterator<Item = i64> {
-    NEEDED.iter().filter(move |one| asked(one.nr)).filter_map(|one| {
+    NEEDED.iter().chain([&CLONE3]).filter(move |one| asked(one.nr)).filter_map(|one| {
         let [a, b] = one.nonsense;
         // SAFETY: none of these calls reads or writes memory of ours: their addresses are null,
         // and every one of them is refused before it changes anything, for the reason given.

@@ -78,24 +78,66 @@ const AT_CALL_ADDR: usize = 16;
 const AT_SYSCALL: usize = 24;
 const AT_ARCH: usize = 28;
 
-/// Reads what the SIGSYS says before whose delivery `tid` stands; none if seccomp has not sent it.
-pub(crate) fn trapped(tid: i32) -> io::Result<Option<Trapped>> {
-    let mut info = [0u64; 16];
+/// A `siginfo_t` as words.
+type Info = [u64; 16];
+
+/// What the signal says before whose delivery `tid` stands.
+fn signal_info(tid: i32) -> io::Result<Info> {
+    let mut info: Info = [0; 16];
     let null = null_mut::<libc::c_void>();
     // SAFETY: the kernel writes one `siginfo_t`, 128 bytes with the alignment of a pointer, to
     // `info`, which has that size and alignment and is exclusively ours until the call returns.
     let r = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, null, info.as_mut_ptr()) };
     check(r)?;
-    let bytes: Vec<u8> = info.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let word =
-        |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    Ok(info)
+}
+
+/// The half word at a place in it.
+fn word(info: &Info, at: usize) -> i32 {
+    (info[at / 8] >> (at % 8 * 8)) as i32
+}
+
+/// Reads what the SIGSYS says before whose delivery `tid` stands; none if seccomp has not sent it.
+pub(crate) fn trapped(tid: i32) -> io::Result<Option<Trapped>> {
+    let info = signal_info(tid)?;
     // si_signo, si_errno, si_code.
-    Ok((word(8) == SYS_SECCOMP).then(|| Trapped {
-        data: word(4),
-        nr: word(AT_SYSCALL),
-        arch: word(AT_ARCH) as u32,
+    Ok((word(&info, 8) == SYS_SECCOMP).then(|| Trapped {
+        data: word(&info, 4),
+        nr: word(&info, AT_SYSCALL),
+        arch: word(&info, AT_ARCH) as u32,
         ip: info[AT_CALL_ADDR / 8],
     }))
+}
+
+/// What sort of signal `tid` stands before (`si_code`).
+pub(crate) fn signal_code(tid: i32) -> io::Result<i32> {
+    Ok(word(&signal_info(tid)?, 8))
+}
+
+/// Where `siginfo_t` keeps who sent a signal with kill(2) or tgkill(2): the process and the user.
+const AT_SENDER: usize = 16;
+
+/// The process that sent the signal before whose delivery `tid` stands; none if that was not done by
+/// kill(2) or tgkill(2).
+pub(crate) fn signal_sender(tid: i32) -> io::Result<Option<i32>> {
+    let info = signal_info(tid)?;
+    let sent = matches!(word(&info, 8), libc::SI_USER | libc::SI_TKILL);
+    Ok(sent.then(|| word(&info, AT_SENDER)))
+}
+
+/// Has the signal before whose delivery `tid` stands say that it is from another process and user, if
+/// `from` sent it with kill(2) or tgkill(2). Tells whether it was that one.
+pub(crate) fn sign(tid: i32, from: i32, pid: i32, uid: u32) -> io::Result<bool> {
+    if signal_sender(tid)? != Some(from) {
+        return Ok(false);
+    }
+    let mut info = signal_info(tid)?;
+    info[AT_SENDER / 8] = u64::from(pid as u32) | u64::from(uid) << 32;
+    let null = null_mut::<libc::c_void>();
+    // SAFETY: the kernel reads one `siginfo_t`, 128 bytes with the alignment of a pointer, from
+    // `info`, which has that size and alignment and lives until the call returns.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, null, info.as_ptr()) })?;
+    Ok(true)
 }
 
 /// The size of the kernel's signal set.

@@ -47,21 +47,28 @@ pub(crate) fn reap_exited(pid: i32) -> Option<i32> {
 /// Waits for any tracee of the calling thread; gives its number and wait status.
 ///
 /// `EINTR` when a signal came first, `ECHILD` when this thread traces nobody (any more).
+///
+/// Of several that have stopped the kernel gives the one that is traced for the shortest time.
 pub(crate) fn wait_tracee() -> io::Result<(i32, i32)> {
-    wait_any(0)
+    wait_for(-1, 0)
 }
 
 /// The same without waiting: none when nothing has happened.
 pub(crate) fn poll_tracee() -> io::Result<Option<(i32, i32)>> {
-    wait_any(libc::WNOHANG).map(|found| (found.0 != 0).then_some(found))
+    poll_one(-1)
 }
 
-fn wait_any(flags: i32) -> io::Result<(i32, i32)> {
+/// The same for one tracee.
+pub(crate) fn poll_one(tid: i32) -> io::Result<Option<(i32, i32)>> {
+    wait_for(tid, libc::WNOHANG).map(|found| (found.0 != 0).then_some(found))
+}
+
+fn wait_for(tid: i32, flags: i32) -> io::Result<(i32, i32)> {
     let mut status = 0;
     let flags = flags | libc::__WALL | libc::__WNOTHREAD;
     // SAFETY: the kernel writes one int through the pointer, which is exclusively ours until the
     // call returns.
-    let r = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+    let r = unsafe { libc::waitpid(tid, &raw mut status, flags) };
     Ok((check(r.into())? as i32, status))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tracee::{self, Next, Stopped, Why};
+use super::tracee::{self, Next, Stopped, Why, tracer_of};
 use crate::Tid;
 use crate::arch::Regs;
 use crate::memory::Memory;
@@ -29,15 +29,47 @@ pub(crate) struct Sleeper {
     regs: Regs,
 }
 
+/// What a thread is doing, told by the kernel; the answer is old at once.
+pub(crate) enum Doing {
+    /// It sleeps in this call.
+    Waits(i64, [u64; 6]),
+    Runs,
+    /// It is dead, stands, or sleeps outside of any call.
+    Other,
+}
+
+/// Looks at `/proc/TID/syscall`.
+pub(crate) fn doing(tid: Tid) -> Doing {
+    let line = std::fs::read_to_string(format!("/proc/{tid}/syscall")).unwrap_or_default();
+    if line.starts_with("running") {
+        return Doing::Runs;
+    }
+    let mut words = line.split_whitespace();
+    let Some(nr) = words.next().and_then(|word| word.parse().ok()) else { return Doing::Other };
+    let mut args = [0; 6];
+    for arg in &mut args {
+        let word = words.next().and_then(|w| u64::from_str_radix(w.strip_prefix("0x")?, 16).ok());
+        let Some(value) = word else { return Doing::Other };
+        *arg = value;
+    }
+    Doing::Waits(nr, args)
+}
+
 /// Stops `tid`, which was seen sleeping in call `nr` with these arguments.
 pub(crate) fn stop_asleep(port: &Arc<Port>, tid: Tid, nr: i64, args: [u64; 6]) -> Asleep {
     let mut running = match tracee::seize(port, tid, 0) {
         Ok(running) => running,
-        Err(e) if e.raw_os_error() == Some(libc::EPERM) && is_traced(tid) => {
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) && tracer_of(tid).is_some() => {
             return Asleep::Untraceable;
         }
         Err(_) => return Asleep::Elsewhere,
     };
+    // One that has woken since it was seen may be in a told call, whose worker waits for it; so we must
+    // not. One that still sleeps comes by here on its way out, whatever wakes it.
+    if !matches!(doing(tid), Doing::Waits(n, a) if (n, a) == (nr, args)) {
+        running.release();
+        return Asleep::Elsewhere;
+    }
     running.interrupt();
     loop {
         running = match running.wait() {
@@ -65,13 +97,6 @@ pub(crate) fn stop_asleep(port: &Arc<Port>, tid: Tid, nr: i64, args: [u64; 6]) -
             }
         }
     }
-}
-
-/// Whether another process traces it; a dying thread cannot be traced either.
-fn is_traced(tid: Tid) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    tracer.is_some_and(|pid| pid.trim() != "0")
 }
 
 impl Sleeper {

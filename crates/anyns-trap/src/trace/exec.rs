@@ -9,9 +9,9 @@ use std::rc::Rc;
 use super::Failed;
 use super::run::{self, Driven, NotPaused, Paused};
 use super::tracee::{Next, Stopped, Why};
-use crate::Tid;
 use crate::call::{Answered, Call};
-use crate::memory::Memory;
+use crate::memory::{MemError, Memory};
+use crate::{Tid, sys};
 
 /// A caller stopped in the program that it has just executed. Dropping it lets the caller go.
 pub struct Execed {
@@ -37,6 +37,20 @@ impl Execed {
         Memory::of_stopped(self.tid)
     }
 
+    /// Writes to the new program's memory, to what it cannot write itself, too.
+    ///
+    /// # Errors
+    /// [`MemError::Fault`] where nothing is.
+    pub fn overwrite(&self, addr: u64, bytes: &[u8]) -> Result<(), MemError> {
+        self.mem().overwrite(addr, bytes)
+    }
+
+    /// Kills the new program before its first instruction.
+    pub fn kill(self) -> Answered {
+        sys::kill_thread(self.tid.0, libc::SIGKILL);
+        self.release()
+    }
+
     /// Lets the new program run.
     pub fn release(mut self) -> Answered {
         if let Some(stopped) = self.stopped.take() {
@@ -46,8 +60,12 @@ impl Execed {
     }
 }
 
-pub(crate) fn let_exec(call: Call) -> Result<Execed, Failed> {
-    if call.stands() { made_to(call) } else { let_go_on(call) }
+pub(crate) fn let_exec(call: Call, edit: Option<[u64; 6]>) -> Result<Execed, Failed> {
+    let args = call.args();
+    match edit {
+        None if !call.stands() => let_go_on(call),
+        edit => made_to(call, edit.unwrap_or(args)),
+    }
 }
 
 /// A caller that waits in its call.
@@ -80,9 +98,9 @@ fn let_go_on(call: Call) -> Result<Execed, Failed> {
     }
 }
 
-/// A caller that stands before its call: it is made to begin it.
-fn made_to(call: Call) -> Result<Execed, Failed> {
-    let (nr, args, before) = (call.nr(), call.args(), call.tid());
+/// A caller that stands before its call, or is made to: it is made to begin it.
+fn made_to(call: Call, args: [u64; 6]) -> Result<Execed, Failed> {
+    let (nr, before) = (call.nr(), call.tid());
     match run::pause(call, libc::PTRACE_O_TRACEEXEC).map_err(NotPaused::settle)?.drive(nr, args) {
         Driven::Event(Paused { stopped, .. }) => Ok(execed(before, stopped)),
         Driven::Exit(paused, after) => Err(paused.refused(after)),

@@ -17,7 +17,7 @@ use super::tracee::{Glance, NEW_TASK, Next, Running, Stopped, Why, stranger};
 use crate::Tid;
 use crate::call::{Answered, Call};
 use crate::notify::{Port, RESTART};
-use crate::stop::Keeper;
+use crate::stop::{self, Keeper};
 
 /// A caller that has used so much processor time since the last look is no longer waiting for
 /// its turn to begin the fork.
@@ -56,6 +56,17 @@ impl Forked {
         self.child.is_some()
     }
 
+    /// Makes the child perform call `nr` before its first step, and gives its result; none if it
+    /// has been killed. The call must not block, fork or exec.
+    pub fn inject(&mut self, nr: i64, args: [u64; 6]) -> Option<i64> {
+        let (child, why) = self.child.take()?;
+        // It has just come out of the call that made it.
+        let place = child.regs()?.ip();
+        let (child, result) = run::perform(child, why, place, nr, args)?;
+        self.child = Some(child);
+        Some(result)
+    }
+
     /// Lets both go.
     pub fn release(mut self) -> Answered {
         self.let_go();
@@ -78,8 +89,15 @@ impl Drop for Forked {
     }
 }
 
-/// What the embedder undoes when nothing was born.
-type Undo<'a> = &'a mut dyn FnMut();
+/// What the embedder does about a new task. Dropped, if there is none after all.
+pub trait Birth: Send {
+    /// Both stand, before either can notice; they go on when this returns. The thread that this is called
+    /// on traces others, too, so no guest may be waited for.
+    fn born(self: Box<Self>, parent: Tid, child: Tid);
+}
+
+/// What the embedder undoes when nothing was born, told the errno if there is one and it is known.
+type Undo<'a> = &'a mut dyn FnMut(Option<i32>);
 
 pub(crate) fn let_fork(
     call: Call,
@@ -91,6 +109,31 @@ pub(crate) fn let_fork(
         None => as_it_is(call, undo),
         Some(args) => edited(call, args, undo),
     }
+}
+
+/// Lets a fork happen as it is; `birth` hears of it, here or on the thread that traces the caller.
+pub(crate) fn let_fork_then(call: Call, birth: Box<dyn Birth>) -> Result<Answered, Failed> {
+    let slot = match call.slot() {
+        Some(slot) => Some(slot),
+        None => stop::keeper_of(call.tid()).and_then(|keeper| keeper.slot(call.tid())),
+    };
+    // Only a stopped call can be made without CLONE_UNTRACED.
+    if let Some(slot) = slot
+        && (call.stands() || traceable(&call).is_none())
+    {
+        slot.await_birth(birth);
+        let answered = call.resume();
+        if !answered.reached() {
+            drop(slot.take_birth());
+        }
+        return Ok(answered);
+    }
+    let mut birth = Some(birth);
+    let forked = let_fork(call, None, &mut |_| birth = None)?;
+    if let Some(birth) = birth {
+        birth.born(forked.parent(), forked.child());
+    }
+    Ok(forked.release())
 }
 
 /// The arguments without CLONE_UNTRACED, if a clone has it: no event would come.
@@ -122,7 +165,7 @@ fn as_it_is(call: Call, undo: Undo<'_>) -> Result<Forked, Failed> {
                 let restarts = parent
                     .regs()
                     .is_some_and(|r| r.nr() == told.nr && r.result() == -i64::from(RESTART));
-                undo();
+                undo(None);
                 parent.detach(why);
                 let answered = Answered::new(true);
                 return Err(if restarts && !over {
@@ -164,7 +207,7 @@ fn edited(call: Call, args: [u64; 6], undo: Undo<'_>) -> Result<Forked, Failed> 
     let port = port.as_ref();
     let paused = run::pause(call, NEW_TASK).map_err(|not| {
         if matches!(not, NotPaused::Elsewhere(..)) {
-            undo();
+            undo(None);
         }
         not.settle()
     })?;
@@ -178,12 +221,12 @@ fn edited(call: Call, args: [u64; 6], undo: Undo<'_>) -> Result<Forked, Failed> 
             seen(port, tid, parent, Some(original))
         }
         Driven::Exit(paused, after) => {
-            undo();
+            undo(run::errno(after.result()));
             Err(paused.refused(after))
         }
         Driven::Dead => orphaned(port, tid, keeper.as_deref()),
         Driven::Elsewhere(paused, why) => {
-            undo();
+            undo(None);
             paused.again(why);
             Err(Failed::Restarted(Answered::new(true)))
         }

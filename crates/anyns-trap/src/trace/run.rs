@@ -5,17 +5,18 @@
 //! From there it is sent over that instruction with other registers, as often as needed.
 
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Failed;
-use super::Standing;
+use super::doze::{self, Dozer};
 use super::tracee::{self, Kind, Next, Running, Stopped, Why};
-use crate::Tid;
+use super::{Failed, Standing};
 use crate::arch::{self, Regs};
 use crate::call::{Answered, Call};
 use crate::memory::Memory;
 use crate::notify::{Port, RESTART, Told};
+use crate::{Tid, sys};
 
 /// The calls that make a new task.
 const BIRTHS: [i64; 4] = [arch::FORK, arch::VFORK, libc::SYS_clone, libc::SYS_clone3];
@@ -62,6 +63,8 @@ pub(super) struct Paused {
     /// Its registers just behind the call instruction, before they were touched.
     before: Regs,
     told: Told,
+    /// Where its calls are told, if they are.
+    port: Option<Arc<Port>>,
 }
 
 /// What became of a call made for the caller.
@@ -106,7 +109,7 @@ pub(super) fn pause(call: Call, options: i32) -> Result<Paused, NotPaused> {
         Ok((stopped, told)) => {
             let stopped = Stopped::Lent(stopped);
             return match stopped.regs() {
-                Some(before) => Ok(Paused { stopped, before, told }),
+                Some(before) => Ok(Paused { stopped, before, told, port: None }),
                 None => Err(NotPaused::Failed(Failed::Gone(Answered::new(false)))),
             };
         }
@@ -123,7 +126,7 @@ pub(super) fn pause(call: Call, options: i32) -> Result<Paused, NotPaused> {
                     && before.nr() == told.nr
                     && before.result() == -i64::from(RESTART)
                 {
-                    return Ok(Paused { stopped, before, told });
+                    return Ok(Paused { stopped, before, told, port: Some(port) });
                 }
                 return Err(NotPaused::Elsewhere(stopped, why));
             }
@@ -145,7 +148,7 @@ impl Paused {
     }
 
     fn make(self, nr: i64, args: [u64; 6], kind: Kind) -> Driven {
-        let Paused { stopped, before, told } = self;
+        let Paused { stopped, before, told, port } = self;
         let mut regs = before;
         regs.set_args(args);
         regs.repeat(nr);
@@ -155,13 +158,13 @@ impl Paused {
             running = match running.wait() {
                 Next::Stopped(stopped, Why::CallStop) => {
                     let Some(after) = stopped.regs() else { return Driven::Dead };
-                    return Driven::Exit(Paused { stopped, before, told }, after);
+                    return Driven::Exit(Paused { stopped, before, told, port }, after);
                 }
                 Next::Stopped(stopped, Why::Event(_)) => {
-                    return Driven::Event(Paused { stopped, before, told });
+                    return Driven::Event(Paused { stopped, before, told, port });
                 }
                 Next::Stopped(stopped, why) => {
-                    return Driven::Elsewhere(Paused { stopped, before, told }, why);
+                    return Driven::Elsewhere(Paused { stopped, before, told, port }, why);
                 }
                 Next::Dead => return Driven::Dead,
                 Next::Tick(running) => running,
@@ -213,14 +216,18 @@ impl Paused {
             return Failed::Restarted(Answered::new(true));
         }
         self.finish(result);
-        let errno = (-4095..0).contains(&result).then_some(-result as i32);
-        Failed::Errno(errno, Answered::new(true))
+        Failed::Errno(errno(result), Answered::new(true))
     }
 
     /// The arguments of the caller's own call.
     pub(super) fn args(&self) -> [u64; 6] {
         self.before.args()
     }
+}
+
+/// The errno that a result tells of; none if the call is made anew.
+pub(super) fn errno(result: i64) -> Option<i32> {
+    ((-4095..0).contains(&result) && !is_restart(result)).then_some(-result as i32)
 }
 
 /// Whether a result means "make the call anew once the signal has been delivered".
@@ -325,10 +332,24 @@ impl Held {
         }
     }
 
+    /// Takes a copy of a descriptor of the caller's, which is made to send it, or the errno for which
+    /// there is none.
+    pub fn lend(self, number: i32) -> Result<(Result<OwnedFd, i32>, Held), Failed> {
+        crate::stop::gift::take(self, number)
+    }
+
     /// Ends the held call with a result (or a negative error number).
     pub fn ret(self, value: i64) -> Answered {
         self.take().finish(value);
         Answered::new(true)
+    }
+
+    /// Lets the caller sleep in place of its call, until a signal comes whose handler it runs (its
+    /// call has then said EINTR) or somebody rouses it. It is traced no longer.
+    pub fn doze(self) -> (Dozer, Answered) {
+        let paused = self.take();
+        let dozer = doze::begin(paused.stopped, paused.before, paused.port, Why::Interrupted);
+        (dozer, Answered::new(true))
     }
 
     /// Lets the caller make its call anew: it will come again as a new [`Call`].
@@ -342,6 +363,52 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(paused) = self.paused.take() {
             paused.finish(-i64::from(libc::ENOSYS));
+        }
+    }
+}
+
+/// Makes a thread that stands outside of any call of its own perform call `nr`, and gives the result.
+/// None if it has been killed. Just before `place` there is a call instruction.
+pub(super) fn perform(
+    stopped: Stopped,
+    why: Why,
+    place: u64,
+    nr: i64,
+    args: [u64; 6],
+) -> Option<((Stopped, Why), i64)> {
+    let before = stopped.regs()?;
+    let mut regs = before;
+    regs.set_ip(place);
+    regs.set_args(args);
+    regs.repeat(nr);
+    stopped.set_regs(&regs);
+    // No signal comes between, but for one that cannot be blocked: it is sent again.
+    let mask = stopped.block_signals();
+    let mut again = None;
+    let mut running = stopped.run_call(nr, args, Kind::Extra);
+    loop {
+        running = match running.wait() {
+            Next::Stopped(stopped, Why::CallStop) => {
+                let result = stopped.regs()?.result();
+                stopped.set_regs(&before);
+                stopped.unblock_signals(mask);
+                if let Some(signal) = again {
+                    sys::kill_thread(stopped.tid().0, signal);
+                }
+                return Some(((stopped, why), result));
+            }
+            Next::Stopped(stopped, why) => {
+                if let Why::Signal(signal) = why {
+                    again = Some(signal);
+                }
+                stopped.run_call(nr, args, Kind::Extra)
+            }
+            Next::Dead => return None,
+            Next::Tick(running) => running,
+            Next::Mail(running, id) => {
+                running.resume(id);
+                running
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Keeping a traced thread on its tracer's processor for the moments of the trace.
+//! Keeping a traced thread on its tracer's processor for the moments of the trace, and one that takes
+//! a descriptor from us on ours.
 //!
 //! Each stop wakes the tracer and each release wakes the thread. The kernel likes to wake on an
 //! idle processor, which costs several times what the trace itself does. So the thread may run

@@ -40,7 +40,7 @@ pub(crate) struct Tally {
     restarted: AtomicUsize,
     failed: AtomicUsize,
     gone: AtomicUsize,
-    untraceable: AtomicUsize,
+    pub(crate) untraceable: AtomicUsize,
 }
 
 impl Tally {
@@ -122,7 +122,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
 }
 
 /// A fork whose child exits with `code`; the child's exit status, or a negative error number.
-fn fork_and_wait(code: i32) -> i64 {
+pub(crate) fn fork_and_wait(code: i32) -> i64 {
     let pid = call(libc::SYS_fork, [0; 6]);
     match pid {
         0 => exit_now(code),
@@ -172,7 +172,7 @@ fn a_clone_is_rewritten_without_a_trace() {
         }
         args[0] &= !strip;
         let tid = c.tid();
-        let undo = &mut || {
+        let undo = &mut |_| {
             assert_eq!(state(tid.0), 't', "the caller runs already");
             undone.fetch_add(1, Ordering::Relaxed);
         };

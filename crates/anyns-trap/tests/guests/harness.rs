@@ -208,14 +208,29 @@ impl Exits {
     }
 }
 
+/// The one call of which all servers here say that it never waits.
+pub(crate) const NEVER_WAITS: i64 = libc::SYS_getpgrp;
+
+/// Serves a stopped call at once, or gives it back.
+pub(crate) type AtOnce = fn(Call) -> Result<Answered, Call>;
+
 struct ByFn<F> {
     serve: F,
+    at_once: AtOnce,
     exits: Arc<Exits>,
 }
 
 impl<F: Fn(Call) -> Answered + Send + Sync + 'static> Serve for ByFn<F> {
     fn serve(&self, call: Call) -> Answered {
         (self.serve)(call)
+    }
+
+    fn serve_at_once(&self, call: Call) -> Result<Answered, Call> {
+        (self.at_once)(call)
+    }
+
+    fn never_waits(&self, nr: i64) -> bool {
+        nr == NEVER_WAITS
     }
 
     fn reaped(&self, tid: Tid, status: i32) {
@@ -233,11 +248,30 @@ pub(crate) fn run(
     run_with(rows, 0, &mut |_| {}, serve)
 }
 
+/// The same where stopped calls are offered to `at_once` first.
+pub(crate) fn run_at_once(
+    rows: &[Row],
+    at_once: AtOnce,
+    serve: impl Fn(Call) -> Answered + Send + Sync + 'static,
+) -> Outcome {
+    run_served(rows, 0, &mut |_| {}, at_once, serve)
+}
+
 /// The same with a number of workers and changes to how the guest is started.
 pub(crate) fn run_with(
     rows: &[Row],
     workers: usize,
     prepare: &mut dyn FnMut(&mut Command),
+    serve: impl Fn(Call) -> Answered + Send + Sync + 'static,
+) -> Outcome {
+    run_served(rows, workers, prepare, Err, serve)
+}
+
+fn run_served(
+    rows: &[Row],
+    workers: usize,
+    prepare: &mut dyn FnMut(&mut Command),
+    at_once: AtOnce,
     serve: impl Fn(Call) -> Answered + Send + Sync + 'static,
 ) -> Outcome {
     let (name, way) = current();
@@ -260,7 +294,7 @@ pub(crate) fn run_with(
     unsafe { command.pre_exec(install) };
 
     let exits = Arc::new(Exits::default());
-    let server = Arc::new(ByFn { serve, exits: Arc::clone(&exits) });
+    let server = Arc::new(ByFn { serve, at_once, exits: Arc::clone(&exits) });
     let engine = std::thread::spawn(move || {
         let tree = receive_report(&ours);
         let engine = Engine::start(&plan, tree, server, workers).expect("the engine starts");

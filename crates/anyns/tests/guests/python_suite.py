@@ -4,8 +4,10 @@ usage: python_suite.py OUTPUT MODULE [TEST-ID ...]
 """
 
 import importlib
+import inspect
 import json
 import sys
+import textwrap
 import unittest
 
 
@@ -16,11 +18,32 @@ def main():
     support.use_resources = []  # no network, no tests that need gigabytes: as regrtest does
     support.verbose = 0
     module = importlib.import_module("test." + name)
+    mend(module)
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
     if only:
         suite = unittest.TestSuite(pick(suite, set(only)))
     with open(output, "w") as file:
         unittest.TextTestRunner(resultclass=lambda *a: Result(file, *a), verbosity=0).run(suite)
+
+
+def mend(module):
+    """Brings what is a coin here to what later versions of Python have.
+
+    test_stress_modifying_handlers raises 100 signals while another thread exchanges the handler for
+    SIG_IGN and back, and wants one of them to have been received. When raising takes longer than the
+    other thread needs to wake up, few are: natively, with 200 us more for each tgkill (strace's
+    delay_enter), none in 20 of 40 runs. Python goes on until there is one since 3.11.5.
+    """
+    stress = getattr(module, "StressTest", None)
+    name = "test_stress_modifying_handlers"
+    if not hasattr(stress, name):
+        return
+    source = textwrap.dedent(inspect.getsource(getattr(stress, name)))
+    ends, lasts = "num_sent_signals < 100:", "num_sent_signals < 100 or num_received_signals < 1:"
+    if ends in source:
+        scope = {}
+        exec(compile(source.replace(ends, lasts), module.__file__, "exec"), vars(module), scope)
+        setattr(stress, name, scope[name])
 
 
 def pick(suite, wanted):

@@ -26,6 +26,7 @@
 
 #define KINDS 4    /* signals from SIGRTMIN on */
 #define BURST 32   /* at most so many for one turn of the guest */
+#define SHARE 100  /* and at most so many for each fork, and for each switch */
 #define SILENCE 20 /* seconds without a signal after which the rest counts as lost */
 
 struct shared {
@@ -103,8 +104,11 @@ static int send_all(pid_t to)
                 fail("sigqueue");
             }
         }
-        double patience = now() + 0.02;
-        while (shared->turns == turn && now() < patience)
+        /* However slow the machine is, the guest has its turns, of both kinds, between the bursts. */
+        double patience = now() + SILENCE / 2;
+        while ((shared->turns == turn || shared->forks < number / SHARE
+                || shared->switches < number / SHARE)
+               && now() < patience)
             sched_yield();
     }
     shared->ended = 1;

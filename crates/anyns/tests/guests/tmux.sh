@@ -6,7 +6,7 @@ until_shown() { i=0; until t capture-pane -p -t "$1" | grep -q "$2"; do
 until_runs() { i=0; until [ "$(t display-message -p -t "$1" '#{pane_current_command}')" = "$2" ]; do
     i=$((i + 1)); test $i -lt 300 || { echo "no $2 runs in $1"; t kill-server; exit 1; }
     sleep 0.05; done; }
-export PS1='$ '
+export PS1='$ ' TMUX_TMPDIR=$HOME
 t new-session -d -x 60 -y 12 -s one sh; until_shown one '^[$]$'
 t send-keys -t one 'echo begin-$((6*7)); tty | cut -c1-8; id -u; stty size' Enter
 until_shown one '12 60\|11 60'

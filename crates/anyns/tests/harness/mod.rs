@@ -12,6 +12,8 @@ pub mod container;
 pub mod normal;
 pub mod place;
 pub mod report;
+pub mod roots;
+pub mod same;
 pub mod session;
 
 use std::collections::BTreeMap;
@@ -172,8 +174,7 @@ fn shell_status(status: ExitStatus) -> i32 {
 
 /// Runs a command in a place and waits for its end.
 pub fn run(scratch: &Scratch, place: Place, line: &Line) -> Outcome {
-    let home = scratch.fresh_home();
-    run_at(scratch, place, line, &home)
+    run_at(scratch, place, line, &scratch.fresh_home())
 }
 
 /// Runs a command as [`run`] does, in a directory as an earlier command left it.

@@ -51,11 +51,25 @@ pub(super) fn read_proc(name: &str) -> Result<String, raw::Errno> {
     Ok(String::from_utf8_lossy(&all).into_owned())
 }
 
+fn list(path: &str) -> String {
+    let names = std::fs::read_dir(path).and_then(|entries| {
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    });
+    names.map_or_else(|error| errno_text(error.raw_os_error().unwrap_or(5)), names_text)
+}
+
+/// Names in a directory, sorted.
+pub(crate) fn names_text(mut names: Vec<String>) -> String {
+    names.sort();
+    if names.is_empty() { "none".into() } else { names.join(" ") }
+}
+
 /// Makes the call if it is one of these.
 pub(super) fn answer(call: &Call, slot: i32) -> Option<String> {
     Some(match call {
         Call::Mkdir { path } => io_done(std::fs::create_dir(&path.0)),
         Call::Rmdir { path } => io_done(std::fs::remove_dir(&path.0)),
+        Call::List { path } => list(&path.0),
         Call::Touch { path } => io_done(std::fs::File::create_new(&path.0)),
         Call::Chdir { path } => done(rustix::process::chdir(path.0.as_str())),
         Call::Mount { source, target, kind, flags } => {
@@ -67,6 +81,11 @@ pub(super) fn answer(call: &Call, slot: i32) -> Option<String> {
             let tail = tail.unwrap_or(0) as u64;
             let attr = [set.bits, clear.bits, propagation.bits, 0, tail];
             done(raw::mount_setattr(&path.0, at.bits, attr, size.unwrap_or(32) as u64))
+        }
+        Call::Idmap { path, at, set, clear, user } => {
+            // The field is wider than descriptors are: -1 is the highest number there is.
+            let attr = [set.bits, clear.bits, 0, i64::from(user.number()) as u64, 0];
+            done(raw::mount_setattr(&path.0, at.bits, attr, 32))
         }
         Call::OpenTree { path, flags } => keep(raw::open_tree(&path.0, flags.bits), slot),
         Call::MoveMount { from, to, flags } => done(raw::move_mount(&from.0, &to.0, flags.bits)),

@@ -16,7 +16,8 @@ mod ipc;
 mod mnt;
 mod net;
 mod perform;
-mod pid;
+pub(crate) mod pid;
+mod signal;
 mod status;
 pub(crate) mod time;
 
@@ -28,7 +29,9 @@ use anyns_trap::raw;
 use crate::lang::errno_text;
 
 pub(crate) use ipc::{mq_attributes, owner_text, stat_text};
+pub(crate) use mnt::names_text;
 pub(crate) use net::link_text;
+pub(crate) use signal::handled_text;
 pub(crate) use status::{four, list};
 
 /// Where the actors' sockets stand, from here upwards.
@@ -39,8 +42,11 @@ pub(crate) const MAIL: [i32; 2] = [98, 99];
 const PROC: i32 = 97;
 /// Where the descriptors that a scenario names stand, from here upwards.
 pub(crate) const FIRST_DESCRIPTOR: i32 = 200;
-/// The longest message either way.
+/// The longest message either way, in bytes.
 pub(crate) const MESSAGE: usize = 1 << 16;
+/// What the part of an answer ends with that has more after it. No text has it: what is not
+/// printable is escaped.
+pub(crate) const MORE: u8 = 1;
 
 /// What is the same for every actor of a process.
 #[derive(Debug)]
@@ -150,7 +156,17 @@ impl Actor {
 
     /// Says something to the driver; if that is gone, gives up the turn and ends.
     fn send(&self, text: &str, turn: &mut Turn) {
-        if raw::write(self.socket, text.as_bytes()).is_err() {
+        let mut left = text.as_bytes();
+        while left.len() > MESSAGE {
+            let (part, rest) = left.split_at(MESSAGE - 1);
+            self.send_part(&[part, &[MORE]].concat(), turn);
+            left = rest;
+        }
+        self.send_part(left, turn);
+    }
+
+    fn send_part(&self, part: &[u8], turn: &mut Turn) {
+        if raw::write(self.socket, part).is_err() {
             turn.pause();
             raw::exit_now(120);
         }

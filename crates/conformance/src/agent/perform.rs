@@ -1,6 +1,6 @@
 //! One call: from its text to what it gave.
 
-use anyns_trap::raw::{self, NsRequest};
+use anyns_trap::raw::{self, NsRequest, NsWords};
 
 use super::{Actor, Outcome, Turn, counted, done, refused};
 use crate::lang::{Call, Oddities, Text, parse_call};
@@ -49,6 +49,7 @@ fn answer(call: &Call, slot: i32) -> String {
         Call::Setsid {} | Call::Setpgid { .. } | Call::Getpgid { .. } | Call::Getsid { .. } => {
             super::pid::group(call)
         }
+        Call::Memfd { flags } => super::pid::memfd(flags.0 as u32),
         Call::Subreaper { on } => super::pid::subreaper(*on != 0),
         Call::Translate { fd, request, who } => {
             super::pid::translate(fd.number(), &request.0, who.number())
@@ -56,6 +57,10 @@ fn answer(call: &Call, slot: i32) -> String {
         Call::Unshare { flags } => done(raw::unshare(flags.0)),
         Call::Setns { fd, nstype } => done(raw::setns(fd.number(), nstype.0)),
         Call::Pidfd { who } => keep(raw::pidfd_open(who.number(), 0), slot),
+        Call::Reopen { fd } => keep(raw::reopen_namespace(fd.number()), slot),
+        Call::PidfdNs { fd, link, argument } => {
+            pidfd_namespace(fd.number(), &link.0, argument.unwrap_or(0) as u64, slot)
+        }
         Call::Ioctl { fd, request } => ioctl(fd.number(), &request.0, slot),
         Call::Sethostname { name, odd } => set_name(raw::sethostname, name, odd),
         Call::Setdomainname { name, odd } => set_name(raw::setdomainname, name, odd),
@@ -139,11 +144,58 @@ fn answer(call: &Call, slot: i32) -> String {
         | Call::MqOpen { .. }
         | Call::MqUnlink { .. }
         | Call::MqGetattr { .. } => super::ipc::answer(call, slot),
-        _ => super::mnt::answer(call, slot).unwrap_or_else(|| super::files::answer(call, slot)),
+        _ => super::mnt::answer(call, slot)
+            .or_else(|| super::signal::answer(call))
+            .unwrap_or_else(|| super::files::answer(call, slot)),
+    }
+}
+
+/// The links of `/proc/PID/ns` as the ioctls of pidfds number them, from 1 on.
+const LINKS: [&str; 10] = [
+    "cgroup",
+    "ipc",
+    "mnt",
+    "net",
+    "pid",
+    "pid_for_children",
+    "time",
+    "time_for_children",
+    "user",
+    "uts",
+];
+
+fn pidfd_namespace(fd: i32, link: &str, argument: u64, slot: i32) -> String {
+    match LINKS.iter().position(|known| *known == link) {
+        Some(place) => keep(raw::pidfd_namespace(fd, place as u8 + 1, argument), slot),
+        None => format!("!there is no link {link}"),
+    }
+}
+
+/// The requests whose answers are words in memory.
+fn ioctl_words(fd: i32, request: NsWords, slot: i32) -> String {
+    match (request, raw::ns_words(fd, request)) {
+        (_, Err(errno)) => refused(errno),
+        (NsWords::Id | NsWords::MntnsId, Ok((_, words))) => format!("id:[{}]", words[0]),
+        (NsWords::MntInfo, Ok((_, [head, id]))) => {
+            let lines = super::mnt::read_proc("mountinfo").map_or(0, |text| text.lines().count());
+            format!("lines{:+} id:[{id}]", (head >> 32) as i64 - lines as i64)
+        }
+        (NsWords::MntNext | NsWords::MntPrev, Ok((fd, _))) => keep(Ok(fd as i32), slot),
     }
 }
 
 fn ioctl(fd: i32, request: &str, slot: i32) -> String {
+    let words = match request {
+        "ID" => Some(NsWords::Id),
+        "MNTNS_ID" => Some(NsWords::MntnsId),
+        "INFO" => Some(NsWords::MntInfo),
+        "NEXT" => Some(NsWords::MntNext),
+        "PREV" => Some(NsWords::MntPrev),
+        _ => None,
+    };
+    if let Some(request) = words {
+        return ioctl_words(fd, request, slot);
+    }
     let (request, descriptor) = match request {
         "USERNS" => (NsRequest::Userns, true),
         "PARENT" => (NsRequest::Parent, true),

@@ -47,13 +47,19 @@ pub(super) fn group(call: &Call) -> String {
     number.map_or_else(refused, |number| format!("%{number}"))
 }
 
-/// kill(2). Groups, and everybody in the initial pid namespace, would be more than the scenario's.
+/// kill(2). Groups and everybody are the scenario's own only where those outside have no number.
 pub(super) fn kill(who: i32, signal: i32) -> String {
-    let nested = || numbers("self").is_some_and(|numbers| numbers.len() > 1);
-    if who == 0 || who < -1 || (who == -1 && !nested()) {
+    let own_group = || raw::getpgid(0).is_ok_and(|group| group > 0);
+    if who < 0 && !nested() || who == 0 && !(nested() && own_group()) {
         return "!only single processes can be signalled there".into();
     }
     done(raw::kill(who, signal))
+}
+
+/// memfd_create(2): whether it is let, which is all that is asked of the file.
+pub(super) fn memfd(flags: u32) -> String {
+    let flags = rustix::fs::MemfdFlags::from_bits_retain(flags);
+    done(rustix::fs::memfd_create("agent", flags))
 }
 
 pub(super) fn subreaper(on: bool) -> String {
@@ -71,16 +77,18 @@ pub(super) fn translate(fd: i32, request: &str, number: i32) -> String {
     };
     match raw::ns_number(fd, request, number) {
         Ok(number) if here => format!("%{number}"),
-        Ok(number) => number.to_string(),
+        Ok(number) => format!("~{number}"),
         Err(errno) => refused(errno),
     }
 }
 
-/// The numbers in `NSpid` of `/proc/WHO/status`.
-fn numbers(who: &str) -> Option<Vec<i32>> {
-    let text = std::fs::read_to_string(format!("/proc/{who}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    Some(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+/// In the environment: the link to the driver's pid namespace.
+pub(crate) const OUTSIDE: &str = "CONFORMANCE_PID_NAMESPACE";
+
+/// Whether the caller is in a pid namespace below the driver's.
+pub(super) fn nested() -> bool {
+    let own = std::fs::read_link("/proc/self/ns/pid").ok();
+    own.is_some_and(|own| std::env::var_os(OUTSIDE).is_some_and(|outside| outside != own))
 }
 
 /// The process and the thread as `/proc` shows them: in the driver's pid namespace, unless another

@@ -4,19 +4,23 @@
 //! scenarios native|model|told|stopped|docker FILE [PART OF A NAME]
 //! ```
 //!
+//! With `--nsroot` the scenarios of root are played by the root of a user namespace, which every
+//! ordinary user can be, and compared with the model.
+//!
 //! `told`, `stopped` and `docker` are hosted runs by either back end and by both; they need `ANYNS_BIN`. With `-v` everything is printed.
 
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-use conformance::lang::{Scenario, Transcript, parse_file};
+use conformance::lang::{Scenario, Start, Transcript, parse_file};
 use conformance::native::{Executor, Programs, Way};
-use conformance::suite::judge;
+use conformance::suite::{judge, judge_by_model};
 
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let verbose = args.iter().any(|arg| arg == "-v");
-    args.retain(|arg| arg != "-v");
+    let nsroot = args.iter().any(|arg| arg == "--nsroot");
+    args.retain(|arg| arg != "-v" && arg != "--nsroot");
     let (on, file, part) = match args.as_slice() {
         [on, file] => (on, file, ""),
         [on, file, part] => (on, file, part.as_str()),
@@ -26,8 +30,13 @@ fn main() {
     let scenarios = parse_file(Path::new(file)).unwrap_or_else(|error| fail(&error));
     let mut bad = 0;
     for scenario in scenarios.iter().filter(|scenario| scenario.name.contains(part)) {
+        let twin = (nsroot && scenario.start == Start::Root).then(|| scenario.of_nsroot());
+        let scenario = twin.as_ref().unwrap_or(scenario);
         let Some(transcript) = run(scenario) else { continue };
-        let report = judge(scenario, on, &transcript);
+        let report = match &twin {
+            Some(twin) => judge_by_model(twin, on, &transcript),
+            None => judge(scenario, on, &transcript),
+        };
         if verbose && report.is_none() {
             println!("{} {}", scenario.place, scenario.name);
             for entry in &transcript.entries {

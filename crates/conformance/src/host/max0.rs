@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use anyns_trap::raw::{self, Birth};
 
-use super::{NEWIPC, NEWUSER, NEWUTS};
+use super::{NEWIPC, NEWNS, NEWUSER, NEWUTS};
 
 const LIMITS: [&str; 8] = ["user", "uts", "ipc", "mnt", "pid", "net", "cgroup", "time"];
 
@@ -28,7 +28,7 @@ pub(super) fn enter() -> Result<(), String> {
         }
     };
     drop(ready);
-    raw::unshare(NEWUSER | NEWUTS | NEWIPC)
+    raw::unshare(NEWUSER | NEWUTS | NEWIPC | NEWNS)
         .map_err(|errno| failed("a kernel that grants user namespaces is needed")(errno.into()))?;
     begin.write_all(b"x").map_err(failed("the helper"))?;
     if raw::wait(helper) != Ok(raw::Ended::Exited(0)) {

@@ -96,8 +96,9 @@ pub fn enter(mode: Mode, who: Who) -> Result<(), String> {
     match mode {
         Mode::Max0 => max0::enter()?,
         Mode::Plain | Mode::Docker | Mode::Open => {
-            raw::unshare(NEWUTS).map_err(|errno| {
-                format!("making a host for tests needs a kernel that grants root a uts namespace: {errno}")
+            // Of objects and limits of ipc that tests make and forget, the machine must not hear either.
+            raw::unshare(NEWUTS | NEWIPC).map_err(|errno| {
+                format!("making a host for tests needs a kernel that grants root uts and ipc namespaces: {errno}")
             })?;
             // Root's scenarios mount; whatever they forget, the machine must not hear of it.
             let apart =

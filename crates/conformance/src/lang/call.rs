@@ -100,12 +100,33 @@ calls! {
     Getpgid { who: Who } = "getpgid";
     /// getsid(2); 0 for the caller.
     Getsid { who: Who } = "getsid";
+    /// memfd_create(2), whose file is closed at once.
+    Memfd { flags: Flags } = "memfd";
     /// prctl(2), PR_SET_CHILD_SUBREAPER.
     Subreaper { on: i64 } = "subreaper";
     /// An ioctl of a pid namespace's descriptor: PID_FROM, TGID_FROM, PID_IN or TGID_IN.
     Translate { fd: Fd, request: Word, who: Who } = "translate";
     /// kill(2).
     Kill { who: Who, signal: Signal } = "kill";
+    /// The names in a directory, sorted.
+    List { path: Path } = "list";
+    /// rt_sigaction(2): a handler that remembers, `default` or `ignore`.
+    Handle { signal: Signal, how: Option<Word> } = "handle";
+    /// The sender of the last signal whose handler ran, and the signal.
+    Handled {} = "handled";
+    /// A store to where nothing is.
+    Fault {} = "fault";
+    /// abort(3).
+    Abort {} = "abort";
+    /// reboot(2), with a word after the command with the wrong magic numbers; never made in the
+    /// initial pid namespace.
+    Reboot { command: Word, wrong: Option<Word> } = "reboot";
+    /// sendmsg(2) with SCM_CREDENTIALS, to whoever takes it.
+    SendCreds {} = "sendcreds";
+    /// The number of the process that sent them.
+    RecvCreds {} = "recvcreds";
+    /// sendmsg(2) with SCM_CREDENTIALS that say this, to nobody who looks.
+    Claim { who: Who, uid: i64, gid: i64 } = "claim";
     /// execve(2) of the agent itself (or of another copy of it), which goes on obeying.
     Exec { path: Option<Path> } = "exec";
 
@@ -119,8 +140,13 @@ calls! {
     Same { one: Path, other: Path } = "same";
     /// readlink(2).
     Readlink { path: Path } = "readlink";
-    /// An ioctl of a namespace descriptor: USERNS, PARENT, NSTYPE, OWNER_UID or a number.
+    /// An ioctl of a namespace descriptor: USERNS, PARENT, NSTYPE, OWNER_UID, ID, MNTNS_ID, INFO,
+    /// NEXT, PREV or a number.
     Ioctl { fd: Fd, request: Word } = "ioctl";
+    /// An ioctl of a pidfd: the namespace that a link in its `/proc/PID/ns` leads to.
+    PidfdNs { fd: Fd, link: Word, argument: Option<i64> } = "pidfdns";
+    /// name_to_handle_at(2) of a namespace's descriptor, and open_by_handle_at(2) of the handle.
+    Reopen { fd: Fd } = "reopen";
 
     /// open(2): `read`, `write`, `rdwr` or `path`.
     Open { mode: Word, path: Path } = "open";
@@ -177,6 +203,8 @@ calls! {
         size: Option<i64>,
         tail: Option<i64>
     } = "mount_setattr";
+    /// mount_setattr(2) with the descriptor of a user namespace: flags, what is set and cleared.
+    Idmap { path: Path, at: AtBits, set: AttrBits, clear: AttrBits, user: Fd } = "idmap";
     /// open_tree(2).
     OpenTree { path: Path, flags: AtBits } = "open_tree";
     /// move_mount(2).
@@ -330,10 +358,14 @@ impl Call {
             Call::Open { .. }
             | Call::OpenTree { .. }
             | Call::Pidfd { .. }
+            | Call::PidfdNs { .. }
+            | Call::Reopen { .. }
             | Call::MqOpen { .. }
             | Call::Socket { .. }
             | Call::Skns { .. } => true,
-            Call::Ioctl { request, .. } => matches!(request.0.as_str(), "USERNS" | "PARENT"),
+            Call::Ioctl { request, .. } => {
+                matches!(request.0.as_str(), "USERNS" | "PARENT" | "NEXT" | "PREV")
+            }
             _ => false,
         }
     }

@@ -36,4 +36,5 @@ pub(crate) fn parse_call(text: &str) -> Result<Call, String> {
 }
 
 pub(crate) use transcript::translate;
+pub(crate) use value::NOBODY;
 pub(crate) use words::{number, quote};

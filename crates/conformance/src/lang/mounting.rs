@@ -36,12 +36,14 @@ const MS: [(&str, u64); 22] = [
 const MNT: [(&str, u64); 4] = [("FORCE", 1), ("DETACH", 2), ("EXPIRE", 4), ("NOFOLLOW", 8)];
 
 /// Flags of the calls that take `AT_` flags, and of open_tree and move_mount.
-const AT: [(&str, u64); 9] = [
+const AT: [(&str, u64); 11] = [
     ("CLONE", 1),
     ("F_SYMLINKS", 1),
     ("F_EMPTY_PATH", 4),
     ("T_SYMLINKS", 0x10),
     ("T_EMPTY_PATH", 0x40),
+    ("SET_GROUP", 0x100),
+    ("BENEATH", 0x200),
     ("NOFOLLOW", 0x100),
     ("NO_AUTOMOUNT", 0x800),
     ("EMPTY_PATH", 0x1000),
@@ -49,7 +51,7 @@ const AT: [(&str, u64); 9] = [
 ];
 
 /// `MOUNT_ATTR_`, less the prefix.
-const ATTR: [(&str, u64); 9] = [
+const ATTR: [(&str, u64); 10] = [
     ("RDONLY", 1),
     ("NOSUID", 2),
     ("NODEV", 4),
@@ -58,6 +60,7 @@ const ATTR: [(&str, u64); 9] = [
     ("STRICTATIME", 0x20),
     ("ATIME", 0x70),
     ("NODIRATIME", 0x80),
+    ("IDMAP", 0x10_0000),
     ("NOSYMFOLLOW", 0x20_0000),
 ];
 
@@ -222,7 +225,7 @@ fn letter(groups: &mut Vec<String>, group: &str) -> char {
 /// The mounts at and below `top` as `mounts` shows them, on one line: source, path, type and the
 /// options that every file system has.
 pub(crate) fn comparable_mounts(text: &str, top: &str) -> String {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "ro",
         "rw",
         "nosuid",
@@ -232,6 +235,7 @@ pub(crate) fn comparable_mounts(text: &str, top: &str) -> String {
         "nodiratime",
         "relatime",
         "nosymfollow",
+        "idmapped",
     ];
     let mut shown: Vec<String> = Vec::new();
     for line in text.lines() {

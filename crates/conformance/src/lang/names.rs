@@ -174,8 +174,27 @@ pub(crate) const PRCTL_WORDS: [(&str, u64); 12] = [
 ];
 
 /// Signals that scenarios send.
-pub(crate) const SIGNALS: [(&str, i64); 6] =
-    [("HUP", 1), ("KILL", 9), ("USR1", 10), ("TERM", 15), ("CONT", 18), ("STOP", 19)];
+pub(crate) const SIGNALS: [(&str, i64); 9] = [
+    ("HUP", 1),
+    ("ABRT", 6),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("TERM", 15),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+];
+
+/// Commands of reboot(2).
+pub(crate) const REBOOTS: [(&str, u32); 6] = [
+    ("CAD_OFF", 0),
+    ("RESTART", 0x0123_4567),
+    ("POWER_OFF", 0x4321_fedc),
+    ("CAD_ON", 0x89ab_cdef),
+    ("RESTART2", 0xa1b2_c3d4),
+    ("HALT", 0xcdef_0123),
+];
 
 /// Error numbers by name.
 const ERRNOS: [(i32, &str); 48] = [

@@ -91,6 +91,16 @@ impl Scenario {
         all
     }
 
+    /// The same for the root of a user namespace of its own. What the steps give need not be what the
+    /// text says then; the model knows.
+    pub fn of_nsroot(&self) -> Scenario {
+        let line = self.steps.first().map_or(0, |step| step.line);
+        let mut steps = become_nsroot(line).unwrap_or_default();
+        steps.extend(self.steps.iter().cloned());
+        let name = format!("{} (nsroot)", self.name);
+        Scenario { name, start: Start::User, steps, ..self.clone() }
+    }
+
     /// Whether the scenario needs files of its own.
     pub fn needs_directory(&self) -> bool {
         self.mentions("DIR")
@@ -145,12 +155,21 @@ pub fn parse_file(path: &Path) -> Result<Vec<Scenario>, String> {
 /// Reads scenarios from text; `file` is for messages.
 pub fn parse_scenarios(file: &str, text: &str) -> Result<Vec<Scenario>, String> {
     let mut all: Vec<Scenario> = Vec::new();
+    let mut twice = HashSet::new();
     let lines: Vec<&str> = text.lines().collect();
     for (index, line) in repeated(file, &lines)? {
         let place = format!("{file}:{}", index + 1);
-        read_line(&mut all, &place, index + 1, line)
+        read_line(&mut all, &mut twice, &place, index + 1, line)
             .map_err(|error| format!("{place}: {error}"))?;
     }
+    let all: Vec<Scenario> = all
+        .into_iter()
+        .enumerate()
+        .flat_map(|(index, scenario)| {
+            let twin = twice.contains(&index).then(|| scenario.of_nsroot());
+            [Some(scenario), twin].into_iter().flatten()
+        })
+        .collect();
     let mut names = HashSet::new();
     for scenario in &all {
         let refuse = |error: String| Err(format!("{}: {error}", scenario.place));
@@ -195,6 +214,7 @@ fn repeated<'a>(file: &str, lines: &[&'a str]) -> Result<Vec<(usize, &'a str)>, 
 
 fn read_line(
     all: &mut Vec<Scenario>,
+    twice: &mut HashSet<usize>,
     place: &str,
     number: usize,
     line: &str,
@@ -212,6 +232,7 @@ fn read_line(
         });
         return Ok(());
     }
+    let index = all.len().saturating_sub(1);
     let scenario = all.last_mut().ok_or("a line before the first `scenario`")?;
     match first.as_str() {
         "proves" => scenario.proves.extend(rest.iter().cloned()),
@@ -225,16 +246,21 @@ fn read_line(
         "as" => match rest {
             [who] if who == "root" => scenario.start = Start::Root,
             [who] if who == "1000" => scenario.start = Start::User,
-            [who] if who == "nsroot" => {
-                for line in NSROOT.lines().filter(|line| !line.trim().is_empty()) {
-                    scenario.steps.push(read_step(number, &split(line)?)?);
-                }
+            [who] if who == "nsroot" => scenario.steps.extend(become_nsroot(number)?),
+            [who, and, other] if who == "root" && and == "and" && other == "nsroot" => {
+                scenario.start = Start::Root;
+                twice.insert(index);
             }
-            _ => return Err("`as` wants root, 1000 or nsroot".into()),
+            _ => return Err("`as` wants root, 1000, nsroot or root and nsroot".into()),
         },
         _ => scenario.steps.push(read_step(number, &words)?),
     }
     Ok(())
+}
+
+fn become_nsroot(number: usize) -> Result<Vec<Step>, String> {
+    let lines = NSROOT.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| read_step(number, &split(line)?)).collect()
 }
 
 fn read_step(line: usize, words: &[String]) -> Result<Step, String> {
@@ -317,6 +343,14 @@ mod tests {
         assert_eq!(all[1].steps.len(), 5);
         let again = parse_scenarios("t", &all[0].to_string()).unwrap();
         assert_eq!(again[0].to_string(), all[0].to_string());
+    }
+
+    #[test]
+    fn a_scenario_can_be_of_both_roots() {
+        let all = parse_scenarios("t", "scenario x\nas root and nsroot\n a ids = 0").unwrap();
+        assert_eq!((all[0].start, all[0].steps.len()), (Start::Root, 1));
+        assert_eq!((all[1].start, all[1].steps.len()), (Start::User, 5));
+        assert_eq!(all[1].name, "x (nsroot)");
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub trait Meaning {
     fn number_of(&self, actor: &str) -> Option<i32>;
     /// The process or thread number of an actor in the pid namespace of whoever makes the call.
     fn number_seen(&self, actor: &str) -> Option<i32>;
+    /// What a number that the scenario writes is in the pid namespace of whoever makes the call.
+    fn number_meant(&self, number: i32) -> i32 {
+        number
+    }
     /// The descriptor number of a descriptor's name.
     fn descriptor(&self, name: &str) -> Option<i32>;
     /// The directory that `DIR` stands for.
@@ -236,9 +240,10 @@ impl Value for Who {
     }
 
     fn resolve(&mut self, meaning: &dyn Meaning) {
-        if let Who::Name(name) = self {
-            *self = Who::Number(meaning.number_seen(name).unwrap_or(NOBODY));
-        }
+        *self = Who::Number(match self {
+            Who::Name(name) => meaning.number_seen(name).unwrap_or(NOBODY),
+            Who::Number(number) => meaning.number_meant(*number),
+        });
     }
 }
 

@@ -19,7 +19,9 @@ impl World {
             | Target::Setgroups { task }
             | Target::TimeOffsets { task, .. }
             | Target::Status { task } => proc_owner(&task),
-            Target::Name(_) | Target::Limit(_) | Target::LastPid => (Kuid::ROOT, Kgid::ROOT),
+            Target::Name(_) | Target::Limit(_) | Target::LastPid | Target::MemfdNoexec => {
+                (Kuid::ROOT, Kgid::ROOT)
+            }
             Target::PidMax(of) => {
                 let root = |id: Option<_>| id.unwrap_or_default();
                 (root(of.owner().map_uid(0)), Kgid(of.owner().map_gid(0).map_or(0, |id| id.0)))

@@ -86,6 +86,10 @@ impl World {
                 crowded: self.processes[of].crowded,
                 memlock: self.processes[of].memlock,
                 attached: self.processes[of].attached.clone(),
+                signals: match flags.contains(CloneFlags::CLEAR_SIGHAND) {
+                    true => self.processes[of].signals.of_new_program(),
+                    false => self.processes[of].signals.clone(),
+                },
             });
             self.processes.len() - 1
         };
@@ -228,6 +232,7 @@ impl World {
         let seen = self.seen(&task);
         self.processes[process].leader = Some(task);
         self.processes[process].attached.clear();
+        self.processes[process].signals = self.processes[process].signals.of_new_program();
         let number = self.processes[process].number;
         let actor = &mut self.actors[who];
         (actor.number, actor.seen) = (number, seen);

@@ -61,6 +61,7 @@ impl World {
             | Call::Setpgid { .. }
             | Call::Getpgid { .. }
             | Call::Getsid { .. }
+            | Call::Memfd { .. }
             | Call::Subreaper { .. }
             | Call::Translate { .. } => self.pid_call(who, call)?,
             Call::Hostname {} => named(&task, |names| names.host)?,

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nsproxy::ipc::{read_ipc_file, write_ipc_file};
 use nsproxy::net::{read_port_start, write_port_start};
 use nsproxy::{
-    AnyNamespace, Refusal, Task, ioctl_nstype, ioctl_owner_uid, ioctl_parent, ioctl_userns,
-    may_read, read_last_pid, read_map, read_max_namespaces, read_name_sysctl, read_pid_max,
-    read_setgroups, read_time_offsets, set_last_pid, set_max_namespaces, set_name_sysctl,
-    set_pid_max, write_map, write_setgroups, write_time_offsets,
+    AnyNamespace, Link, Refusal, Task, ioctl_id, ioctl_mnt_id, ioctl_mnt_info, ioctl_mnt_neighbour,
+    ioctl_nstype, ioctl_owner_uid, ioctl_parent, ioctl_pidfd, ioctl_userns, may_read, mountinfo,
+    open_handle, read_last_pid, read_map, read_max_namespaces, read_memfd_noexec, read_name_sysctl,
+    read_pid_max, read_setgroups, read_time_offsets, set_last_pid, set_max_namespaces,
+    set_memfd_noexec, set_name_sysctl, set_pid_max, write_map, write_setgroups, write_time_offsets,
 };
 
 use super::open::{OpenFile, What};
@@ -93,6 +94,13 @@ impl World {
                 .follow(who, &path.0)
                 .map(|namespace| format!("{}:[{}]", namespace.kind().name(), namespace.inode())),
             Call::Status { who: of, field } => self.status(who, of.number(), &field.0),
+            Call::Reopen { fd } => {
+                self.file(who, fd.number()).and_then(|file| self.reopen(who, &file, slot))
+            }
+            Call::PidfdNs { fd, link, argument } => {
+                let argument = argument.unwrap_or(0) as u64;
+                self.pidfd_namespace(who, fd.number(), &link.0, argument, slot)
+            }
             Call::Ioctl { fd, request } => self
                 .file(who, fd.number())
                 .and_then(|file| self.ioctl(who, &file, &request.0, slot)),
@@ -165,6 +173,7 @@ impl World {
                 None => return Err(errno("ESRCH")),
             },
             What::LastPid => read_last_pid(&task).unwrap_or_default().into_bytes(),
+            What::MemfdNoexec => read_memfd_noexec(&task).unwrap_or_default().into_bytes(),
             What::PidMax(of) => read_pid_max(of).into_bytes(),
             What::Text(text) => text.clone(),
             What::Cgroup { .. } => return Err(errno("EISDIR")),
@@ -205,6 +214,7 @@ impl World {
                 write_time_offsets(of.as_deref(), &file.opener, &NOW, offset, text)
             }
             What::LastPid => set_last_pid(&task, offset, text),
+            What::MemfdNoexec => set_memfd_noexec(&task, offset, text),
             What::PidMax(of) => set_pid_max(of, &writer, offset, text),
             What::Text(_) => Ok(text.len()),
             What::Namespace(_) | What::Pidfd { .. } => return Err(errno("EINVAL")),
@@ -259,6 +269,17 @@ impl World {
         self.write_once(who, file, offset, text).map(|count| count.to_string())
     }
 
+    fn reopen(&self, who: usize, file: &OpenFile, slot: i32) -> Result<String, Stop> {
+        let task = self.caller(who)?;
+        let What::Namespace(namespace) = &file.what else {
+            return Err(Stop::Unknown("only namespaces are opened by handle here".into()));
+        };
+        open_handle(&task, namespace).map_err(|refusal| Stop::Errno(refused(&refusal)))?;
+        let (what, offset) = (What::Namespace(namespace.clone()), Mutex::new(0));
+        let file = OpenFile { what, opener: task.cred(), read: true, write: false, offset };
+        Ok(self.keep(who, file, slot))
+    }
+
     fn ioctl(&self, who: usize, file: &OpenFile, request: &str, slot: i32) -> Result<String, Stop> {
         let task = self.caller(who)?;
         let namespace = match &file.what {
@@ -284,8 +305,45 @@ impl World {
             "OWNER_UID" => {
                 ioctl_owner_uid(&task, namespace).map(|uid| uid.to_string()).map_err(refuse)
             }
+            "ID" => Ok(format!("id:[{}]", ioctl_id(namespace))),
+            "MNTNS_ID" => {
+                ioctl_mnt_id(&task, namespace).map(|id| format!("id:[{id}]")).map_err(refuse)
+            }
+            "INFO" => {
+                let info = ioctl_mnt_info(&task, namespace).map_err(refuse)?;
+                let text = mountinfo(&task, &self.forest);
+                let lines = text.iter().filter(|byte| **byte == b'\n').count();
+                Ok(format!("lines{:+} id:[{}]", i64::from(info.mounts) - lines as i64, info.id))
+            }
+            "NEXT" | "PREV" => {
+                let found = ioctl_mnt_neighbour(&task, namespace, request == "NEXT");
+                found.map_err(refuse)?.map(open).ok_or_else(|| errno("ENOENT"))
+            }
             _ => Err(errno("ENOTTY")),
         }
+    }
+
+    fn pidfd_namespace(
+        &self,
+        who: usize,
+        fd: i32,
+        link: &str,
+        argument: u64,
+        slot: i32,
+    ) -> Result<String, Stop> {
+        let task = self.caller(who)?;
+        let file = self.file(who, fd)?;
+        let What::Pidfd { process } = &file.what else {
+            return Err(errno("ENOTTY"));
+        };
+        let link = Link::by_name(link).ok_or_else(|| Stop::Unknown(format!("no link {link}")))?;
+        let of = self.processes[*process].leader.as_deref();
+        let found = ioctl_pidfd(&task, of, link, argument, true);
+        let found = found.map_err(|refusal| Stop::Errno(refused(&refusal)))?;
+        let what = What::Namespace(found.ok_or_else(|| errno("EOPNOTSUPP"))?);
+        let offset = Mutex::new(0);
+        let file = OpenFile { what, opener: task.cred(), read: true, write: false, offset };
+        Ok(self.keep(who, file, slot))
     }
 }
 

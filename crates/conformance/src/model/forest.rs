@@ -53,6 +53,7 @@ impl Forest {
         let made = match kind {
             "pipefs" => made.internal(),
             "proc" | "sysfs" => made.revealing(),
+            "tmpfs" => made.idmappable(),
             _ => made,
         };
         (Arc::new(made), Dentry { super_id: id, id: 0 })
@@ -60,6 +61,13 @@ impl Forest {
 
     pub(super) fn entry(&self, directory: Dentry, name: &str) -> Option<Dentry> {
         self.nodes.get(&directory)?.entries.get(name).copied()
+    }
+
+    /// The names in a directory.
+    pub(super) fn names(&self, directory: Dentry) -> Vec<String> {
+        self.nodes
+            .get(&directory)
+            .map_or_else(Vec::new, |node| node.entries.keys().cloned().collect())
     }
 
     /// The directory that something is in.

@@ -14,10 +14,11 @@ const NOWAIT: u32 = 0o4000;
 const UNDO: u32 = 0o10000;
 /// `MSG_NOERROR`, and `SHM_RDONLY`.
 const NOERROR: i32 = 0o10000;
+const COPY: i32 = 0o40000;
 const EXCEPT: i32 = 0o20000;
 const EXECUTE: i32 = 0o100_000;
 /// What every process may use of POSIX queues.
-const MSGQUEUE: u64 = 819_200;
+pub(super) const MSGQUEUE: u64 = 819_200;
 
 fn text<T: ToString>(result: Result<T, Refusal>) -> String {
     result.map_or_else(|refusal| refused(&refusal), |value| value.to_string())
@@ -136,6 +137,7 @@ impl World {
                     except: has(EXCEPT),
                     cut: has(NOERROR),
                     nowait: has(NOWAIT as i32),
+                    copy: has(COPY),
                 };
                 match ipc::msgrcv(&task, *id as i32, want) {
                     Ok(ipc::Received::Done(message)) => {
@@ -186,14 +188,19 @@ impl World {
         }
     }
 
-    fn command(&self, sort: Sort, command: &IpcCommand) -> Result<Result<Command, String>, String> {
+    fn command(
+        &self,
+        sort: Sort,
+        id: i32,
+        command: &IpcCommand,
+    ) -> Result<Result<Command, String>, String> {
         let number = command.number(sort).ok_or_else(|| format!("no command {command:?}"))?;
         let of = match sort {
             Sort::Msg => ipc::Sort::Msg,
             Sort::Sem => ipc::Sort::Sem,
             Sort::Shm => ipc::Sort::Shm,
         };
-        Ok(Command::of(of, number).map_err(|refusal| {
+        Ok(Command::of(of, id, number).map_err(|refusal| {
             self.fired.add(refusal.rule.name());
             refused(&refusal)
         }))
@@ -207,7 +214,7 @@ impl World {
         command: &IpcCommand,
         settings: &[Setting],
     ) -> Result<String, String> {
-        let command = match self.command(Sort::Sem, command)? {
+        let command = match self.command(Sort::Sem, id, command)? {
             Ok(command) => command,
             Err(errno) => return Ok(errno),
         };
@@ -259,7 +266,7 @@ impl World {
         settings: &[Setting],
         memlock: u64,
     ) -> Result<String, String> {
-        let command = match self.command(Sort::Shm, command)? {
+        let command = match self.command(Sort::Shm, id, command)? {
             Ok(command) => command,
             Err(errno) => return Ok(errno),
         };
@@ -299,7 +306,7 @@ impl World {
         command: &IpcCommand,
         settings: &[Setting],
     ) -> Result<String, String> {
-        let command = match self.command(Sort::Msg, command)? {
+        let command = match self.command(Sort::Msg, id, command)? {
             Ok(command) => command,
             Err(errno) => return Ok(errno),
         };

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use nsproxy::ipc::{MqMount, MqOpen};
 use nsproxy::{
-    Dentry, Files, FsType, Kind, MountAttr, MountMode, Mounter, OpenTree, Place, Refusal, Scope,
-    Task, begin_mount, chroot, mountinfo, mounts, open_tree, open_tree_flags, prepare_umount,
-    setattr_flags, umount_flags,
+    AnyNamespace, Dentry, Files, FsType, IdmapFile, Kind, MountAttr, MountMode, Mounter, OpenTree,
+    Place, Refusal, Scope, Task, begin_mount, chroot, mountinfo, mounts, open_tree,
+    open_tree_flags, prepare_umount, setattr_flags, umount_flags,
 };
 
+use super::forest::NSFS;
 use super::open::{OpenFile, What};
 use super::world::{World, refused};
+use crate::agent::names_text;
 use crate::lang::Call;
 use crate::lang::mounting::{comparable_mountinfo, comparable_mounts};
 
@@ -61,6 +64,7 @@ impl World {
         let task = self.task(who)?;
         let result = match call {
             Call::Mkdir { path } => self.create(who, &path.0, true),
+            Call::List { path } => self.list(who, &path.0),
             Call::Touch { path } => self.create(who, &path.0, false),
             Call::Rmdir { path } => self.rmdir(who, &path.0),
             Call::Chdir { path } => self.directory_at(who, &path.0).and_then(|place| {
@@ -80,6 +84,10 @@ impl World {
                 let tail = tail.unwrap_or(0) as u64;
                 let attr = [set.bits, clear.bits, propagation.bits, 0, tail];
                 self.setattr(who, &task, &path.0, at.bits, attr, size.unwrap_or(32) as u64)
+            }
+            Call::Idmap { path, at, set, clear, user } => {
+                let attr = [set.bits, clear.bits, 0, i64::from(user.number()) as u64, 0];
+                self.setattr(who, &task, &path.0, at.bits, attr, 32)
             }
             Call::OpenTree { path, flags } => self.open_tree(who, &task, &path.0, flags.bits, slot),
             Call::MoveMount { from, to, flags } => {
@@ -205,8 +213,42 @@ impl World {
         Ok((self.directory_at(who, above)?, name.to_owned()))
     }
 
+    fn list(&mut self, who: usize, path: &str) -> Done {
+        let directory = self.directory_at(who, path)?.dentry();
+        match self.mq_mounts.get(&directory.super_id) {
+            Some(mount) => {
+                let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+                Ok(names_text(mount.names().into_iter().map(text).collect()))
+            }
+            None if directory.super_id > NSFS => Ok(names_text(self.forest.names(directory))),
+            None => Err(Stop::Unknown("the model does not know what is there".into())),
+        }
+    }
+
+    /// A file or directory in a mount of type mqueue, where all files are queues.
+    fn create_queue(&self, who: usize, mount: &MqMount, name: &str, directory: bool) -> Done {
+        let task = self.task(who).map_err(Stop::Unknown)?;
+        let there = mount.names().iter().any(|known| *known == name.as_bytes());
+        if directory {
+            return Err(errno(if there { "EEXIST" } else { "EPERM" }));
+        }
+        let how = MqOpen {
+            access: 1,
+            create: true,
+            exclusive: true,
+            mode: 0o644,
+            attributes: None,
+            limit: Some(super::ipc::MSGQUEUE),
+        };
+        mount.open(&task, name.as_bytes(), &how)?;
+        zero()
+    }
+
     fn create(&mut self, who: usize, path: &str, directory: bool) -> Done {
         let (above, name) = self.parent(who, path)?;
+        if let Some(mount) = self.mq_mounts.get(&above.dentry().super_id) {
+            return self.create_queue(who, mount, &name, directory);
+        }
         if self.forest.entry(above.dentry(), &name).is_some() {
             return Err(errno("EEXIST"));
         }
@@ -304,9 +346,12 @@ impl World {
         };
         let owner = shown.as_ref().and_then(|namespace| namespace.owner());
         let owner = owner.unwrap_or_else(|| self.system.init_user());
-        let key = (kind.to_owned(), shown.map_or(0, |namespace| namespace.id()));
+        let key = (kind.to_owned(), shown.as_ref().map_or(0, |namespace| namespace.id()));
         let made = self.shared_supers.entry(key).or_insert_with(|| {
             let (sb, root) = self.forest.make(kind, &owner);
+            if let (Some(AnyNamespace::Ipc(ns)), "mqueue") = (&shown, kind) {
+                self.mq_mounts.insert(root.super_id, MqMount::of(ns));
+            }
             if kind == "proc" {
                 self.forest.add(root, "sys", true);
             }
@@ -347,7 +392,17 @@ impl World {
         let (mounter, len) = MountAttr::block_len(task, size)?;
         let mut block: Vec<u8> = attr.iter().flat_map(|field| field.to_ne_bytes()).collect();
         block.resize(len, 0);
-        let Some(attr) = MountAttr::from_block(&mounter, &block)? else { return zero() };
+        let table = &self.actors[who].table;
+        let file = |fd| match table.get(fd) {
+            None => IdmapFile::Closed,
+            Some(file) => match &file.what {
+                What::Namespace(namespace) => IdmapFile::Namespace(namespace.clone()),
+                What::PathOnly { .. } => IdmapFile::Closed,
+                _ => IdmapFile::Other,
+            },
+        };
+        let attr = MountAttr::from_block(&mounter, &block, file)?;
+        let Some(attr) = attr else { return zero() };
         let target = self.follow_path(who, task, path)?;
         mounter.setattr(&target, &attr, recursive)?.commit();
         zero()
@@ -382,10 +437,10 @@ impl World {
         to: &str,
         flags: u64,
     ) -> Done {
-        let mounter = Mounter::of_move_mount(task, flags as u32)?;
+        let (mounter, onto) = Mounter::of_move_mount(task, flags as u32)?;
         let from = self.follow_path(who, task, from)?;
         let to = self.follow_path(who, task, to)?;
-        mounter.move_mount(&self.forest, &from, &to)?.commit();
+        mounter.move_mount(&self.forest, &from, &to, onto)?.commit();
         zero()
     }
 

@@ -6,6 +6,7 @@
 //! things it does not know (a closed descriptor, a bad address, a dead process's path).
 
 mod attributes;
+mod audit;
 mod births;
 mod calls;
 mod cgroup;
@@ -17,16 +18,22 @@ mod net;
 mod open;
 mod paths;
 mod pid;
+mod signal;
 mod time;
 mod world;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nsproxy::{Event, Events, KindSet};
+use nsproxy::{Config, Event, Events, KindSet};
 
 use crate::lang::{Entry, Identities, Scenario, Start, Step, Transcript};
+pub use audit::audited;
 use world::{Life, World};
+
+/// The inode number of the first namespace that is made.
+const FIRST_MADE: u32 = 0xf000_0000;
 
 /// What a run on the model gives.
 #[derive(Clone, Debug)]
@@ -37,20 +44,30 @@ pub struct Run {
     pub fired: BTreeSet<&'static str>,
 }
 
-/// Collects the rules that refuse.
+/// Collects the rules that refuse, and counts namespaces.
 #[derive(Debug, Default)]
-struct Fired(Mutex<BTreeSet<&'static str>>);
+struct Fired {
+    rules: Mutex<BTreeSet<&'static str>>,
+    /// How many were made and have not been freed.
+    alive: AtomicI64,
+}
 
 impl Fired {
     fn add(&self, rule: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(rule);
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).insert(rule);
     }
 }
 
 impl Events for Fired {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Refused { refusal, .. } = event {
-            self.add(refusal.rule.name());
+        match event {
+            Event::Refused { refusal, .. } => self.add(refusal.rule.name()),
+            Event::Created { .. } => drop(self.alive.fetch_add(1, Ordering::Relaxed)),
+            // The initial namespaces, whose numbers are lower, were made by nobody.
+            Event::Freed { inode, .. } if *inode >= FIRST_MADE => {
+                self.alive.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
         }
     }
 }
@@ -62,9 +79,14 @@ pub fn run(scenario: &Scenario) -> Run {
 
 /// Runs a scenario on a model that has only these types built in.
 pub fn run_with(scenario: &Scenario, built: KindSet) -> Run {
+    run_on(scenario, with_types(built))
+}
+
+/// Runs a scenario on a model of another kernel.
+pub fn run_on(scenario: &Scenario, config: Config) -> Run {
     let fired = Arc::new(Fired::default());
     let (actors, descriptors) = (scenario.actors(), scenario.descriptors());
-    let mut world = World::new(scenario.start, built, &actors, &descriptors, Arc::clone(&fired));
+    let mut world = World::new(scenario.start, config, &actors, &descriptors, Arc::clone(&fired));
     let mut identities = Identities::default();
     let mut transcript = Transcript::default();
     for step in &scenario.steps {
@@ -79,8 +101,12 @@ pub fn run_with(scenario: &Scenario, built: KindSet) -> Run {
             }
         }
     }
-    let fired = fired.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let fired = fired.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Run { transcript, fired }
+}
+
+fn with_types(built: KindSet) -> Config {
+    Config { built, ..Config::default() }
 }
 
 /// The model, one step at a time: for programs that are made up while they run.
@@ -89,7 +115,7 @@ pub(crate) struct Live(World);
 impl Live {
     /// A world with these actors, of whom the first is alive, and these descriptor names.
     pub(crate) fn new(start: Start, actors: &[&str], descriptors: &[&str]) -> Live {
-        Live(World::new(start, KindSet::ROOMS, actors, descriptors, Arc::default()))
+        Live(World::new(start, with_types(KindSet::ROOMS), actors, descriptors, Arc::default()))
     }
 
     /// The same with other types built in.
@@ -99,7 +125,7 @@ impl Live {
         actors: &[&str],
         descriptors: &[&str],
     ) -> Live {
-        Live(World::new(start, built, actors, descriptors, Arc::default()))
+        Live(World::new(start, with_types(built), actors, descriptors, Arc::default()))
     }
 
     /// How many mounts are in an actor's namespace; 0 if it does not live.
@@ -107,6 +133,13 @@ impl Live {
         let actor = self.0.actors.iter().find(|actor| actor.name == name);
         let proxy = actor.and_then(|actor| actor.task.as_ref()?.nsproxy());
         proxy.map_or(0, |proxy| proxy.mnt.mount_count())
+    }
+
+    /// Whether an actor is in another ipc namespace than the first one.
+    pub(crate) fn has_own_ipc(&self, name: &str) -> bool {
+        let actor = self.0.actors.iter().find(|actor| actor.name == name);
+        let proxy = actor.and_then(|actor| actor.task.as_ref()?.nsproxy());
+        proxy.is_some_and(|proxy| !proxy.ipc.is_initial())
     }
 
     /// Makes one step. After an error nothing has changed.
@@ -173,6 +206,29 @@ impl Live {
     pub(crate) fn is_init(&self, name: &str) -> bool {
         let actor = self.0.actors.iter().find(|actor| actor.name == name);
         actor.and_then(|actor| actor.task.as_ref()).is_some_and(|task| task.is_init())
+    }
+
+    /// An actor's numbers, from the initial pid namespace inwards, each namespace by its id.
+    pub(crate) fn numbers(&self, name: &str) -> Vec<(u64, i32)> {
+        let actor = self.0.actors.iter().find(|actor| actor.name == name);
+        actor.map(|actor| actor.seen.iter().rev().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether an actor's process is an init that has ended and cannot be waited for yet.
+    pub(crate) fn lingers(&self, name: &str) -> bool {
+        let actor = self.0.actors.iter().find(|actor| actor.name == name);
+        let leader = actor.and_then(|actor| self.0.processes[actor.process].leader.as_ref());
+        leader.is_some_and(|leader| leader.lingers())
+    }
+
+    /// Whether an actor was put into its pid namespace by somebody outside, and is not its init.
+    pub(crate) fn came_from_outside(&self, name: &str) -> bool {
+        let actor = self.0.actors.iter().find(|actor| actor.name == name);
+        let task = actor.and_then(|actor| actor.task.as_ref());
+        task.is_some_and(|task| {
+            let parent = task.parent().and_then(|parent| parent.pid_ns());
+            !task.is_init() && parent.is_some_and(|parent| task.pid_ns() != Some(parent))
+        })
     }
 
     /// How many levels of pid namespaces an actor is below the initial one.

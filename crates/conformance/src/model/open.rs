@@ -6,7 +6,7 @@ use nsproxy::ipc::{IpcFile, IpcNs, OpenMq, may_open_ipc_file};
 use nsproxy::net::{NetNs, Socket, may_open_port_start};
 use nsproxy::{
     AnyNamespace, Cgroup, Cred, DetachedTree, Files, Kgid, Kind, Kuid, MapKind, Name, PidNs, Place,
-    UserNs, may_set_max_namespaces, may_write_name_file, may_write_pid_max,
+    UserNs, may_set_max_namespaces, may_write_memfd_noexec, may_write_name_file, may_write_pid_max,
     open_setgroups_for_write, proc_owner,
 };
 
@@ -42,6 +42,7 @@ pub(super) enum What {
     Name(Name),
     LastPid,
     PidMax(Arc<PidNs>),
+    MemfdNoexec,
     Ipc {
         file: IpcFile,
         of: Arc<IpcNs>,
@@ -143,6 +144,12 @@ impl World {
                 What::Name(name)
             }
             Target::LastPid => What::LastPid,
+            Target::MemfdNoexec => {
+                if write && let Err(refusal) = may_write_memfd_noexec(&cred) {
+                    return Err(self.note(&refusal));
+                }
+                What::MemfdNoexec
+            }
             Target::PidMax(of) => {
                 if write && let Err(refusal) = may_write_pid_max(&of, &cred) {
                     return Err(self.note(&refusal));

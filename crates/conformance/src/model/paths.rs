@@ -28,6 +28,8 @@ pub(super) enum Target {
     Name(Name),
     /// `/proc/sys/kernel/ns_last_pid`.
     LastPid,
+    /// `/proc/sys/vm/memfd_noexec`.
+    MemfdNoexec,
     /// `/proc/sys/kernel/pid_max`, of the pid namespace of whoever looks.
     PidMax(Arc<PidNs>),
     /// `/proc/sys/net/ipv4/ip_unprivileged_port_start`.
@@ -69,6 +71,9 @@ impl World {
         }
         if path == "/proc/sys/net/ipv4/ip_unprivileged_port_start" {
             return Ok(Target::PortStart);
+        }
+        if path == "/proc/sys/vm/memfd_noexec" && self.has(Kind::Pid) {
+            return Ok(Target::MemfdNoexec);
         }
         if let Some(file) = path.strip_prefix("/proc/sys/").and_then(IpcFile::by_path) {
             return Ok(Target::Ipc(file));

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use nsproxy::{
     AnyNamespace, Disposition, Kind, PidNs, Refusal, Status, Task, WaitFor, WaitKind, getpgid,
-    getsid, ioctl_number_here, ioctl_number_there, is_discarded, kill_targets, may_signal, setpgid,
-    setsid,
+    getsid, ioctl_number_here, ioctl_number_there, is_discarded, kill_targets, may_create_memfd,
+    may_signal, setpgid, setsid,
 };
 
 use super::open::What;
 use super::world::{Life, World, done, refused};
 use crate::lang::{Call, Meaning, translate};
 
-/// Signals that end an agent: it handles none.
-const FATAL: [i32; 4] = [1, 9, 10, 15];
+/// Signals that end an agent that has arranged nothing.
+const FATAL: [i32; 5] = [1, 6, 9, 10, 15];
 
 /// What names mean to one actor.
 pub(super) struct View<'a>(pub(super) &'a World, pub(super) usize);
@@ -186,7 +186,8 @@ impl World {
     pub(super) fn kill(&mut self, who: usize, number: i32, signal: i32) -> Result<String, String> {
         let caller = self.task(who)?;
         let nested = caller.pid_ns().is_some_and(|ns| !ns.is_initial());
-        if number == 0 || number < -1 || (number == -1 && !nested) {
+        let own_group = || getpgid(&caller, 0).is_ok_and(|group| group > 0);
+        if number < 0 && !nested || number == 0 && !(nested && own_group()) {
             return Err("only single processes can be signalled there".into());
         }
         let targets = match self.has_pids() {
@@ -209,15 +210,18 @@ impl World {
             Err(refusal) => return Ok(refused(&refusal)),
         };
         for target in targets {
-            let discarded = is_discarded(Some(&caller), &target, signal, Disposition::Default);
-            if FATAL.contains(&signal)
-                && !discarded
-                && let Some(process) = self.process_of(&target)
-            {
-                self.end(process, Status::Killed(signal as u8));
+            let Some(process) = self.process_of(&target) else { continue };
+            let disposition = self.processes[process].signals.disposition(signal);
+            let discarded = is_discarded(Some(&caller), &target, signal, disposition);
+            match disposition {
+                Disposition::Handled => self.run_handler(process, &caller, signal),
+                Disposition::Default if FATAL.contains(&signal) && !discarded => {
+                    self.end(process, Status::Killed(signal as u8));
+                }
+                _ => {}
             }
         }
-        Ok(if self.actors[who].life == Life::Gone { "gone".into() } else { "0".into() })
+        Ok(self.or_gone(who, "0"))
     }
 
     /// The calls that only ask about numbers, or choose who inherits.
@@ -236,6 +240,7 @@ impl World {
             (Call::Translate { fd, request, who: of }, _) => {
                 self.translate(who, &task, fd.number(), &request.0, of.number())
             }
+            (Call::Memfd { flags }, _) => Ok(done(may_create_memfd(&task, flags.0 as u32))),
             (Call::Setsid {}, _) => Ok(number(setsid(&task))),
             (Call::Getpgid { who }, _) => Ok(number(getpgid(&task, who.number()))),
             (Call::Getsid { who }, _) => Ok(number(getsid(&task, who.number()))),

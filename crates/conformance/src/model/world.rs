@@ -1,11 +1,12 @@
 //! Processes as a scenario sees them: numbers, parents, descriptors, who is alive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nsproxy::ipc::MqMount;
 use nsproxy::{
-    CapSet, Config, Cred, Dentry, Kgid, KindSet, Kuid, MountFlags, Place, Refusal, Status, Super,
-    System, Task,
+    CapSet, Config, Cred, Dentry, Kgid, Kuid, MountFlags, Place, Refusal, Status, Super, System,
+    Task,
 };
 
 use super::Fired;
@@ -13,6 +14,7 @@ use super::cgroup::{BASE, Cgroups};
 use super::forest::{Forest, HOST, NSFS};
 use super::open::OpenFile;
 use super::pid::View;
+use super::signal::Signals;
 use crate::agent::FIRST_DESCRIPTOR;
 use crate::host::{ROOT_CAPS, USER, USER_BOUNDING};
 use crate::lang::{Call, Meaning, Start, Step};
@@ -62,6 +64,8 @@ pub(super) struct Process {
     pub(super) memlock: u64,
     /// Shared memory that its memory image has attached.
     pub(super) attached: Vec<nsproxy::ipc::Attachment>,
+    /// What it does at signals.
+    pub(super) signals: Signals,
 }
 
 /// A descriptor table, which tasks may share.
@@ -85,6 +89,10 @@ impl Table {
         self.lock().remove(&fd).is_some()
     }
 
+    pub(super) fn files(&self) -> Vec<Arc<OpenFile>> {
+        self.lock().values().cloned().collect()
+    }
+
     pub(super) fn copy(&self) -> Table {
         let copy = self.lock().clone();
         Table(Arc::new(Mutex::new(copy)))
@@ -101,11 +109,15 @@ pub(super) struct World {
     pub(super) nsfs: Place,
     /// File systems of which there is one for each namespace, by type and namespace.
     pub(super) shared_supers: HashMap<(String, u64), (Arc<Super>, Dentry)>,
+    /// What is behind those of type mqueue, by number.
+    pub(super) mq_mounts: HashMap<u64, MqMount>,
     pub(super) mounts_built: bool,
     descriptors: Vec<String>,
     next_number: i32,
     pub(super) system: System,
     pub(super) cgroups: Cgroups,
+    /// Who sent credentials that nobody has taken.
+    pub(super) credentials: VecDeque<Arc<Task>>,
 }
 
 impl Meaning for World {
@@ -135,17 +147,13 @@ impl Meaning for World {
 impl World {
     pub(super) fn new(
         start: Start,
-        built: KindSet,
+        config: Config,
         actors: &[&str],
         descriptors: &[&str],
         fired: Arc<Fired>,
     ) -> World {
-        let config = Config {
-            built,
-            hostname: "host".into(),
-            domainname: "domain".into(),
-            ..Config::default()
-        };
+        let built = config.built;
+        let config = Config { hostname: "host".into(), domainname: "domain".into(), ..config };
         let system = System::with_events(config, Arc::clone(&fired) as Arc<dyn nsproxy::Events>);
         let user = system.init_user();
         let cred = match start {
@@ -191,11 +199,13 @@ impl World {
             forest,
             nsfs,
             shared_supers: HashMap::new(),
+            mq_mounts: HashMap::new(),
             mounts_built: built.contains(nsproxy::Kind::Mnt),
             descriptors: descriptors.iter().map(|name| (*name).to_owned()).collect(),
             next_number: FIRST_NUMBER,
             system,
             cgroups,
+            credentials: VecDeque::new(),
         };
         let number = world.number_for(&first);
         world.processes.push(Process {
@@ -206,6 +216,7 @@ impl World {
             crowded: false,
             memlock: MEMLOCK,
             attached: Vec::new(),
+            signals: Signals::default(),
         });
         let seen = world.seen(&first);
         let a = &mut world.actors[0];
@@ -276,7 +287,10 @@ impl World {
         call: &Call,
         slot: i32,
     ) -> Result<String, String> {
-        match self.mount_call(who, call, slot)? {
+        if let Some(result) = self.mount_call(who, call, slot)? {
+            return Ok(result);
+        }
+        match self.signal_call(who, call)? {
             Some(result) => Ok(result),
             None => self.plain_call(who, call),
         }
@@ -301,7 +315,7 @@ impl World {
 /// Mounts what the machine has mounted: its root, and where nobody sees it the files of namespaces.
 fn mount_first(system: &System) -> (Option<Place>, Place) {
     let user = system.init_user();
-    let host = Arc::new(Super::new(HOST, "ext4", (254, 0), &user));
+    let host = Arc::new(Super::new(HOST, "ext4", (254, 0), &user).idmappable());
     let root = Dentry { super_id: HOST, id: 0 };
     let root = system.mount_at_boot(None, &host, root, b"/dev/vda", MountFlags::RELATIME);
     let files = Arc::new(Super::new(NSFS, "nsfs", (0, 4), &user));

@@ -11,7 +11,7 @@ use super::session::{Life, Session, ready};
 use crate::lang::Call;
 
 /// Signals that end an agent: it handles none.
-const FATAL: [i32; 4] = [1, 9, 10, 15];
+const FATAL: [i32; 5] = [1, 6, 9, 10, 15];
 
 impl Session {
     /// A birth: the child's first words and the parent's answer, unless the parent is suspended.
@@ -93,6 +93,17 @@ impl Session {
         Ok(answer)
     }
 
+    /// A reboot: if the caller has ended, so does the init of its pid namespace.
+    pub(super) fn after_reboot(&mut self, who: usize) -> Result<String, String> {
+        let answer = self.hear(who)?;
+        if answer == "gone" {
+            for init in self.inits_of(who) {
+                self.see_the_end(init)?;
+            }
+        }
+        Ok(answer)
+    }
+
     /// A descriptor on its way: tells the receiver to take it.
     pub(super) fn after_send(
         &mut self,
@@ -110,10 +121,15 @@ impl Session {
         }
     }
 
-    /// After a wait: an init that waited for the one who was reaped has ended before anything else
-    /// happens.
-    pub(super) fn after_wait(&mut self, who: usize) -> Result<String, String> {
+    /// After what may have let an init go that had waited for somebody outside: it has ended before
+    /// anything else happens.
+    pub(super) fn settle(&mut self, who: usize) -> Result<String, String> {
         let answer = self.hear(who)?;
+        self.settle_inits()?;
+        Ok(answer)
+    }
+
+    fn settle_inits(&self) -> Result<(), String> {
         let inits: Vec<i32> = self
             .actors
             .iter()
@@ -124,14 +140,15 @@ impl Session {
         for init in inits {
             self.patiently("an init is still there", || has_ended(init) || self.lingers(init))?;
         }
-        Ok(answer)
+        Ok(())
     }
 
     fn see_the_end(&mut self, process: i32) -> Result<(), String> {
         self.patiently("the process is still there", || {
             has_ended(process) || self.lingers(process)
         })?;
-        self.bury(process)
+        self.bury(process)?;
+        self.settle_inits()
     }
 
     fn patiently(&self, complaint: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
@@ -264,13 +281,22 @@ fn kill(pidfd: &OwnedFd) {
 /// Whether a process is gone or a zombie with all its threads.
 ///
 /// Its pidfd alone does not tell: some kernels make it readable while another thread executes a
-/// program and takes the place of the first one.
+/// program and takes the place of the first one. Somebody who traces it for good (anyns, where calls
+/// are stopped) hears of its end before its parent can.
 pub(super) fn has_ended(process: i32) -> bool {
     let zombie = std::fs::read_to_string(format!("/proc/{process}/stat")).map_or(true, |text| {
         // The state is the letter after the name.
         text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
     });
-    zombie && std::fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count) <= 1
+    let traced = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+        let status = status.unwrap_or_default();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        tracer.is_some_and(|tracer| tracer.trim() != "0")
+    };
+    zombie
+        && !traced()
+        && std::fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count) <= 1
 }
 
 /// A process and all below it, with what each is doing, for messages.

@@ -8,6 +8,7 @@
 pub mod cgroup;
 mod life;
 mod numbers;
+mod roles;
 mod session;
 mod stage;
 mod way;
@@ -27,7 +28,7 @@ pub use way::Way;
 
 /// The types of namespaces that anyns serves to real processes. A scenario that needs others is
 /// for kernel and model.
-pub const HOSTED: KindSet = KindSet::of(&[Kind::User, Kind::Uts]);
+pub const HOSTED: KindSet = KindSet::of(&[Kind::User, Kind::Uts, Kind::Ipc, Kind::Mnt, Kind::Pid]);
 
 /// How long a step may take, unless the environment says otherwise (`CONFORMANCE_TIMEOUT`, seconds).
 ///
@@ -87,6 +88,6 @@ impl Executor {
             Ok(stage) => stage,
             Err(reason) => return Transcript { entries: Vec::new(), broken: Some(reason) },
         };
-        session::run(stage, scenario)
+        session::run(stage, scenario, self.way.is_some())
     }
 }

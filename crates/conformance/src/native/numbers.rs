@@ -70,7 +70,16 @@ impl Meaning for View<'_> {
         let space = self.0.actors[self.1].space();
         match actor.seen.len() {
             0 => self.0.number_of(name),
+            // Whoever cannot be seen is tried by the number that it has on the host.
+            _ if self.0.roles.is_some() => actor.number_in(space).or(Some(actor.number)),
             _ => actor.number_in(space),
+        }
+    }
+
+    fn number_meant(&self, number: i32) -> i32 {
+        match self.0.roles {
+            Some(_) => self.0.host_number(self.1, number),
+            None => number,
         }
     }
 
@@ -113,9 +122,16 @@ impl Session {
             };
             let inside = caller.number_in(actor.space()).is_some();
             let shielded = actor.init && (inside || signal != 9);
-            actor.lives() && meant && !shielded
+            actor.lives() && meant && !shielded && !handles(actor.process, signal)
         };
         self.actors.iter().filter(hit).map(|actor| actor.process).collect()
+    }
+
+    /// The init of an actor's pid namespace, if that is an actor and lives.
+    pub(super) fn inits_of(&self, who: usize) -> Vec<i32> {
+        let space = self.actors[who].space();
+        let init = |actor: &&Actor| actor.init && actor.lives() && actor.space() == space;
+        self.actors.iter().filter(init).map(|actor| actor.process).collect()
     }
 
     /// Those who die with a process because it was the init of their pid namespace.
@@ -128,9 +144,13 @@ impl Session {
         self.actors.iter().filter(inside).map(|actor| actor.process).collect()
     }
 
-    /// Whether an init that has ended cannot be waited for yet: somebody whose parent is outside is
-    /// still to be reaped, by that parent.
+    /// Whether an init that has ended cannot be waited for yet, because of somebody outside: a
+    /// member is still to be reaped by a parent there, or a group or session of people there is
+    /// called by a member's number.
     pub(super) fn lingers(&self, process: i32) -> bool {
+        if let Some(lingers) = self.should_linger(process) {
+            return lingers;
+        }
         let Some(init) = self.actors.iter().find(|a| a.process == process && a.init) else {
             return false;
         };
@@ -139,17 +159,41 @@ impl Session {
         let space = init.space();
         let inside = |actor: &&Actor| actor.number_in(space).is_some();
         let numbers: Vec<i32> = self.actors.iter().filter(inside).map(|a| a.process).collect();
-        let parent_of = |process: i32| -> Option<i32> {
-            let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-            text.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
-        };
+        let kin: Vec<(i32, Kin)> =
+            self.actors.iter().filter_map(|a| Some((a.process, kin(a.process)?))).collect();
         // Whoever is still there: all of them wait for somebody outside.
-        let mut left = numbers
-            .iter()
-            .filter(|member| **member != process)
-            .filter_map(|member| Some((*member, parent_of(*member)?)))
-            .peekable();
-        gone && left.peek().is_some()
-            && left.all(|(member, parent)| !numbers.contains(&parent) || self.lingers(member))
+        let mut left =
+            kin.iter().filter(|(who, _)| *who != process && numbers.contains(who)).peekable();
+        let held = kin.iter().filter(|(who, _)| !numbers.contains(who)).any(|(_, kin)| {
+            [kin.group, kin.session].iter().any(|n| *n != process && numbers.contains(n))
+        });
+        gone && (held || left.peek().is_some())
+            && left.all(|(who, kin)| !numbers.contains(&kin.parent) || self.lingers(*who))
     }
+}
+
+/// The numbers by which a process is tied to others, in the driver's pid namespace.
+struct Kin {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+fn kin(process: i32) -> Option<Kin> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The state is the first word after the name.
+    let mut words = text.rsplit_once(") ")?.1.split(' ').skip(1).map(str::parse);
+    let mut next = || words.next()?.ok();
+    Some(Kin { parent: next()?, group: next()?, session: next()? })
+}
+
+/// Whether a process handles or ignores a signal, as its status says.
+fn handles(process: i32, signal: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let has = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> (signal - 1) & 1 != 0)
+    };
+    (1..=64).contains(&signal) && (has("SigCgt:") || has("SigIgn:"))
 }

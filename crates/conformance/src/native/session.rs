@@ -8,21 +8,24 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::life::has_ended;
 use super::numbers::{self, Seen, View};
+use super::roles::Roles;
 use super::stage::Stage;
-use crate::agent::{FIRST_DESCRIPTOR, MESSAGE};
+use crate::agent::{FIRST_DESCRIPTOR, MESSAGE, MORE};
 use crate::lang::{Call, Entry, Identities, Meaning, Scenario, Step, Transcript};
 
 /// What a step of somebody who is not there gives.
 pub(crate) const NOBODY_THERE: &str = "-";
 
 /// Runs a scenario on a stage that has been set.
-pub(super) fn run(stage: Stage, scenario: &Scenario) -> Transcript {
+pub(super) fn run(stage: Stage, scenario: &Scenario, hosted: bool) -> Transcript {
     let mut session = Session::new(stage, scenario);
+    session.roles = hosted.then(|| Roles::of(scenario));
     let mut transcript = Transcript::default();
     if let Err(reason) = session.greet(0) {
         transcript.broken = Some(session.why_not_started(reason));
         return transcript;
     }
+    session.learn_roles();
     for step in &scenario.steps {
         match session.step(step) {
             Ok(result) => transcript.entries.push(Entry { step: step.to_string(), result }),
@@ -58,13 +61,18 @@ pub(super) struct Actor {
     pub(super) number: i32,
     /// Its numbers, from the driver's pid namespace inwards.
     pub(super) seen: Vec<Seen>,
+    /// Those that it has for the kernel, in a hosted run.
+    pub(super) roles: Vec<Seen>,
     /// Its process is the init of a pid namespace.
     pub(super) init: bool,
     pub(super) pidfd: Option<OwnedFd>,
+    /// What was heard of an answer that has more parts to come.
+    said: Vec<u8>,
 }
 
 pub(super) struct Session {
     pub(super) stage: Stage,
+    pub(super) roles: Option<Roles>,
     pub(super) actors: Vec<Actor>,
     descriptors: Vec<String>,
     identities: Identities,
@@ -105,8 +113,10 @@ impl Session {
             process: 0,
             number: 0,
             seen: Vec::new(),
+            roles: Vec::new(),
             init: false,
             pidfd: None,
+            said: Vec::new(),
         });
         Session {
             actors: actors.collect(),
@@ -114,6 +124,7 @@ impl Session {
             identities: Identities::default(),
             buffer: vec![0; MESSAGE],
             stage,
+            roles: None,
         }
     }
 
@@ -129,19 +140,28 @@ impl Session {
             return Ok(NOBODY_THERE.into());
         }
         let mut call = step.call.clone();
+        self.give_host_numbers(who, &mut call);
         call.resolve(&View(self, who));
         let slot = step.binds.as_deref().and_then(|name| self.descriptor(name)).unwrap_or(-1);
+        self.play_along(step)?;
         self.tell(who, &format!("{slot} {call}"))?;
         let result = match &step.call {
             Call::Exec { .. } => self.after_exec(who)?,
             Call::Exit { .. } => self.after_exit(who)?,
-            Call::Wait { .. } => self.after_wait(who)?,
+            Call::Wait { .. } | Call::Setpgid { .. } | Call::Setsid {} => self.settle(who)?,
             Call::Kill { .. } => self.after_kill(who, &call)?,
+            Call::Reboot { .. } => self.after_reboot(who)?,
             Call::Send { who: to, .. } => self.after_send(who, &to.0, &call)?,
             other => match other.born() {
                 Some(child) => self.after_birth(who, child, other.suspends())?,
                 None => self.hear(who)?,
             },
+        };
+        let result = if self.roles.is_some() {
+            self.learn_roles();
+            self.by_role(who, &result)
+        } else {
+            result.strip_prefix('~').map_or(result.clone(), str::to_owned)
         };
         match (result.as_str(), &step.binds) {
             ("descriptor", Some(name)) => Ok(format!("@{name}")),
@@ -172,7 +192,13 @@ impl Session {
                 let flags = rustix::net::RecvFlags::DONTWAIT;
                 match rustix::net::recv(&actor.socket, self.buffer.as_mut_slice(), flags) {
                     Ok((count, _)) if count > 0 => {
-                        let text = String::from_utf8_lossy(&self.buffer[..count]).into_owned();
+                        let said = &mut self.actors[who].said;
+                        said.extend_from_slice(&self.buffer[..count]);
+                        if said.pop_if(|last| *last == MORE).is_some() {
+                            continue;
+                        }
+                        let said = std::mem::take(said);
+                        let text = String::from_utf8_lossy(&said).into_owned();
                         return match text.strip_prefix('!') {
                             Some(trouble) => Err(format!("the agent says: {trouble}")),
                             None => Ok((who, Some(text))),
@@ -231,7 +257,11 @@ impl Session {
         };
         let actor = &mut self.actors[who];
         (actor.process, actor.number, actor.life) = (process, number, Life::Obeying);
-        (actor.seen, actor.init) = numbers::of(process, number);
+        if self.roles.is_none() {
+            let actor = &mut self.actors[who];
+            (actor.seen, actor.init) = numbers::of(process, number);
+        }
+        let actor = &mut self.actors[who];
         actor.pidfd =
             Pid::from_raw(process).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         Ok(())

@@ -17,7 +17,7 @@ use rustix::net::{
 
 use super::Executor;
 use super::cgroup::Base;
-use crate::agent::time;
+use crate::agent::{pid, time};
 use crate::host::USER;
 use crate::lang::{Scenario, Start};
 
@@ -150,6 +150,8 @@ impl Stage {
         if let Some(base) = &cgroup {
             command.env(super::cgroup::ENVIRONMENT, base.path());
         }
+        let own = fs::read_link("/proc/self/ns/pid").map_err(broken("cannot look at /proc"))?;
+        command.env(pid::OUTSIDE, own);
         command.env(time::ENVIRONMENT, time::distances());
         command.current_dir("/").stdin(Stdio::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::piped());

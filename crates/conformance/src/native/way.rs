@@ -51,13 +51,21 @@ impl Way {
 
     /// Whether a scenario can be the same there. What the kernel has to do itself is refused by
     /// Docker's filter though anyns would allow it: `clone3` (ENOSYS: programs use `clone` then), and
-    /// `unshare` of what is no namespace (EPERM).
+    /// `unshare` of what is no namespace (EPERM), which a mount namespace of one thread among
+    /// several needs; and what somebody mounts who is in the host's namespaces (EPERM at once).
     pub(super) fn suits(self, scenario: &Scenario) -> bool {
         let kernels_own = |call: String| match call.strip_prefix("unshare ") {
             Some(flags) => flags.split('|').any(|flag| !flag.starts_with("NEW")),
             None => call.starts_with("clone3 "),
         };
-        let mut calls = scenario.steps.iter().map(|step| step.call.to_string());
-        self != Way::Mixed || !calls.any(kernels_own)
+        let calls = || scenario.steps.iter().map(|step| step.call.to_string());
+        let shares = |call: &str| call.starts_with("thread ") || call.contains("FS");
+        let parts = |call: &str| call.starts_with("unshare ") && call.contains("NEWNS");
+        let apart = calls().any(|call| shares(&call)) && calls().any(|call| parts(&call));
+        let about_mounts = ["mount ", "umount ", "pivot_root ", "chroot "];
+        let mounts = |call: &String| about_mounts.iter().any(|name| call.starts_with(name));
+        let enters = |call: &String| call.starts_with("unshare ") || call.starts_with("clone ");
+        let at_home = calls().take_while(|call| !enters(call)).any(|call| mounts(&call));
+        self != Way::Mixed || !(apart || at_home || calls().any(kernels_own))
     }
 }

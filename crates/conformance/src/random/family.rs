@@ -17,12 +17,32 @@ const LENGTH: usize = 40;
 
 /// The program of a seed.
 pub fn family(seed: u64) -> Scenario {
+    made(seed, Start::Root, &[])
+}
+
+/// The same for the root of a user namespace. What numbers are chosen is not its business: hosted
+/// they are the host's.
+pub fn ordinary_family(seed: u64) -> Scenario {
+    made(seed, Start::User, &NSROOT)
+}
+
+/// What makes the first process root of a user namespace.
+const NSROOT: [&str; 4] = [
+    "unshare NEWUSER",
+    "put /proc/self/setgroups \"deny\"",
+    "put /proc/self/uid_map \"0 1000 1\"",
+    "put /proc/self/gid_map \"0 1000 1\"",
+];
+
+fn made(seed: u64, start: Start, first: &[&str]) -> Scenario {
     let mut maker = Maker {
         choice: Choice::new(seed),
-        live: Live::new(Start::Root, &ACTORS, &DESCRIPTORS),
+        live: Live::new(start, &ACTORS, &DESCRIPTORS),
         bound: Vec::new(),
+        chooses: start == Start::Root,
     };
-    let mut steps: Vec<Step> = maker.make("a", "subreaper 1", None).into_iter().collect();
+    let first = first.iter().copied().chain(["subreaper 1"]);
+    let mut steps: Vec<Step> = first.filter_map(|call| maker.make("a", call, None)).collect();
     for _ in 0..LENGTH * 4 {
         if steps.len() < LENGTH {
             steps.extend(maker.step());
@@ -36,7 +56,7 @@ pub fn family(seed: u64) -> Scenario {
         place: format!("seed:{seed}"),
         proves: Vec::new(),
         needs: KindSet::of(&[Kind::Pid]),
-        start: Start::Root,
+        start,
         steps,
     }
 }
@@ -45,6 +65,8 @@ struct Maker {
     choice: Choice,
     live: Live,
     bound: Vec<&'static str>,
+    /// It chooses numbers.
+    chooses: bool,
 }
 
 impl Maker {
@@ -80,7 +102,7 @@ impl Maker {
                 let last = self.choice.of(&["0", "1", "3", "7", "298"]);
                 // The initial namespace's numbers are not the program's alone.
                 let nested = self.live.depth(who) > 0;
-                nested
+                (nested && self.chooses)
                     .then(|| format!("put /proc/sys/kernel/ns_last_pid \"{last}\""))
                     .and_then(|call| self.make(who, &call, None))
             }
@@ -120,6 +142,10 @@ impl Maker {
     }
 
     fn birth(&mut self, who: &str) -> Option<Step> {
+        // Hosted, their orphans go where they came from.
+        if !self.chooses && self.live.came_from_outside(who) {
+            return None;
+        }
         let unborn = ACTORS.iter().copied().find(|name| !self.live.was_born(name));
         // A sibling of the first process would be the child of somebody outside.
         let flags = match self.live.is_of_first(who) {
@@ -133,7 +159,7 @@ impl Maker {
             0 => "clone - SIGCHLD".to_owned(),
             1 => "clone - NEWPID|SIGCHLD".to_owned(),
             2 => format!("thread {child}"),
-            3 => {
+            3 if self.chooses => {
                 let flags = self.choice.of(&["0", "0", "NEWPID"]);
                 // Which numbers of the initial namespace are free nobody knows.
                 let levels = self.live.depth(who) + usize::from(flags == "NEWPID");
@@ -172,6 +198,15 @@ impl Maker {
     fn kill(&mut self, who: &str, whom: &str) -> Option<Step> {
         let signal = self.choice.of(&["0", "0", "TERM", "KILL", "KILL"]);
         if signal != "0" && self.live.is_of_first(whom) {
+            return None;
+        }
+        // A thread that is traced ends a little later than its own signal.
+        if signal == "TERM" && !self.chooses && !self.live.was_always_alone(who) {
+            return None;
+        }
+        // Hosted, an init that is killed waits for nobody whom others have to reap.
+        let outsiders = || ACTORS.iter().any(|name| self.live.came_from_outside(name));
+        if signal == "KILL" && !self.chooses && outsiders() {
             return None;
         }
         let nested = self.live.depth(who) > 0;

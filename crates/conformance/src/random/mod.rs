@@ -5,9 +5,11 @@
 
 mod choice;
 mod family;
+mod ipc;
 mod mounts;
 mod program;
 mod shrink;
+mod wild;
 mod words;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +20,11 @@ use nsproxy::KindSet;
 
 use crate::lang::{Scenario, Transcript};
 
-pub use family::family;
+pub use family::{family, ordinary_family};
 pub use mounts::mount_program;
 pub use program::program;
 pub use shrink::shrink;
+pub use wild::wild;
 
 /// An executor, as a property test sees it.
 pub type Run<'a> = &'a (dyn Fn(&Scenario) -> Transcript + Sync);
@@ -104,6 +107,28 @@ pub fn compare_families(
     compare_programs(first, amount, &family, name, run)
 }
 
+/// The same of ordinary users who are root of a user namespace.
+pub fn compare_ordinary_families(
+    first: u64,
+    amount: Amount,
+    name: &str,
+    (suits, run): (&(dyn Fn(&Scenario) -> bool + Sync), Run<'_>),
+) -> Result<Tally, String> {
+    let make = |seed: u64| {
+        let mut programs = (0..64).map(|more: u64| ordinary_family(seed.wrapping_add(more << 56)));
+        programs.find(|program| suits(program)).unwrap_or_else(|| {
+            let mut nothing = ordinary_family(seed);
+            nothing.steps.clear(); // so that it is not counted as compared
+            nothing
+        })
+    };
+    let run = |program: &Scenario| match suits(program) {
+        true => run(program),
+        false => crate::model::run(program).transcript,
+    };
+    compare_programs(first, amount, &make, name, &run)
+}
+
 fn compare_programs(
     first: u64,
     amount: Amount,
@@ -178,5 +203,27 @@ fn compared(program: &Scenario, name: &str, run: Run<'_>) -> Result<u64, String>
     match model.difference("model", &run(program), name) {
         Some(report) => Err(report),
         None => Ok(model.entries.iter().filter(|entry| entry.result != "-").count() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::parse_scenarios;
+
+    /// A slice of what `fuzz` does, the same every time.
+    #[test]
+    fn wild_programs_leave_the_books_balanced() {
+        let text = include_str!("../../scenarios/mixed_all.scn");
+        let mut corpus = parse_scenarios("mixed_all", text).expect("it is a file of scenarios");
+        corpus.extend((0..40).map(|seed| program(seed, KindSet::ROOMS)));
+        corpus.extend((0..40).map(family));
+        let calls: u64 = (0..600)
+            .map(|seed| {
+                let program = wild(seed, &corpus);
+                crate::model::audited(&program).unwrap_or_else(|why| panic!("{why}\n{program}"))
+            })
+            .sum();
+        assert!(calls > 5_000, "{calls} calls");
     }
 }

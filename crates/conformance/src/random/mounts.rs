@@ -136,7 +136,11 @@ impl Maker {
             6..=10 if !full => format!("mount {one} {other} - BIND|REC"),
             11..=12 if !full => format!("mount tmpfs {one} tmpfs 0"),
             13 => format!("mkdir {one}"),
-            14..=17 => format!("mount {one} {other} - MOVE"),
+            14..=16 => format!("mount {one} {other} - MOVE"),
+            17 => {
+                let how = self.choice.of(&["BENEATH", "SET_GROUP"]);
+                format!("move_mount {one} {other} {how}")
+            }
             18..=22 => {
                 let kind = self.choice.of(&["SHARED", "SHARED", "SLAVE", "PRIVATE", "UNBINDABLE"]);
                 let deep = self.choice.of(&["", "|REC"]);

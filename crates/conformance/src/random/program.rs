@@ -15,6 +15,8 @@ use crate::native::HOSTED;
 const ACTORS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const DESCRIPTORS: [&str; 5] = ["m", "n", "o", "p", "q"];
 const LENGTH: usize = 30;
+/// What the model says of a call that does not come back by itself. It has changed nothing.
+const WAITS: &str = "would sleep";
 
 /// The program of a seed, about these types of namespaces beside user and uts.
 pub fn program(seed: u64, about: KindSet) -> Scenario {
@@ -111,6 +113,10 @@ impl Maker {
         let ready: Vec<&str> =
             ACTORS.iter().copied().filter(|name| self.live.obeys(name)).collect();
         let who = self.choice.of(&ready);
+        // The host's own objects are nobody's to play with.
+        if self.words.ipc && self.live.has_own_ipc(who) && self.choice.once_in(2) {
+            return super::ipc::step(&mut self.choice).and_then(|call| self.make(who, &call, None));
+        }
         match self.choice.below(26) {
             0..=2 => self.birth(who),
             3..=4 => {
@@ -154,6 +160,9 @@ impl Maker {
             expected: String::new(),
         };
         step.expected = self.live.step(&step).ok()?;
+        if step.expected == WAITS {
+            return None;
+        }
         if step.expected.starts_with('@') {
             self.bound.extend(binds);
         }
@@ -334,7 +343,7 @@ impl Maker {
     fn ask(&mut self, who: &str) -> Option<Step> {
         let name = self.descriptor()?;
         let into = self.choice.of(&DESCRIPTORS);
-        let request = self.choice.of(&["USERNS", "PARENT", "NSTYPE", "OWNER_UID"]);
+        let request = self.choice.of(&["USERNS", "PARENT", "NSTYPE", "OWNER_UID", "ID"]);
         let binds = matches!(request, "USERNS" | "PARENT").then_some(into);
         self.make(who, &format!("ioctl @{name} {request}"), binds)
     }

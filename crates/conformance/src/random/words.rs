@@ -29,6 +29,8 @@ pub(super) struct Words {
     pub(super) vfork: bool,
     /// Files and clocks of time namespaces are there.
     pub(super) time: bool,
+    /// Who is in an ipc namespace of their own uses it.
+    pub(super) ipc: bool,
 }
 
 const FEW: &[&str] = &["0", "1", "2", "-1"];
@@ -76,6 +78,7 @@ impl Words {
             limits: vec![("user", NONE), ("uts", FEW)],
             vfork: !kinds.contains(Kind::Pid),
             time: kinds.contains(Kind::Time),
+            ipc: kinds.contains(Kind::Ipc),
         };
         if !words.vfork {
             words.clone.retain(|word| word != "VFORK");

@@ -6,7 +6,7 @@ use crate::{
     events::Way,
     group::Fs,
     namespace::{mnt::Places, user::UserNs},
-    nsproxy::{NsProxy, report_switch, switch_task_namespaces},
+    nsproxy::{NsProxy, report_switch, switch_task_namespaces, watched_ids},
     sync::Arc,
     task::{OwnedTurn, Task},
 };
@@ -93,7 +93,7 @@ pub(super) fn apply(
     cred: Option<Cred>,
     fs: Option<NewFs>,
 ) {
-    let before = task.ids();
+    let before = watched_ids(task);
     let (cred_first, cred_last) = match way {
         Way::Setns | Way::Switch => (cred, None),
         _ => (None, cred),

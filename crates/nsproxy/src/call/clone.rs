@@ -8,12 +8,12 @@ use crate::{
     CloneFlags, KernelVersion,
     cred::Cred,
     events::{Event, Way},
-    group::{Handlers, Shares, ThreadGroup},
+    group::{Shares, ThreadGroup},
     namespace::{
         mnt::Places,
         pid::{self, Status},
     },
-    nsproxy::{NsProxy, exit_task_namespaces},
+    nsproxy::{NsProxy, exit_task_namespaces, watched_ids},
     rule::{Refusal, Refuse, Rule},
     sync::Arc,
     task::Task,
@@ -190,7 +190,7 @@ fn inherit(held: &Shares, flags: CloneFlags) -> Shares {
         },
         handlers: match shares(CloneFlags::SIGHAND) {
             true => StdArc::clone(&held.handlers),
-            false => StdArc::new(Handlers),
+            false => held.handlers.copy(),
         },
         memory: match shares(CloneFlags::VM) {
             true => StdArc::clone(&held.memory),
@@ -249,17 +249,27 @@ impl Newborn {
     }
 
     /// Lets it live.
-    pub fn commit(mut self) -> StdArc<Task> {
+    pub fn commit(self) -> StdArc<Task> {
+        self.bear(None)
+    }
+
+    /// Lets it live, called by `number`, where numbers are [`Numbers::Given`](crate::Numbers).
+    ///
+    /// Its namespace's init may have ended meanwhile, and did not see it then: whoever cannot undo
+    /// the birth ends the child if [`PidNs::is_dead`](crate::PidNs::is_dead).
+    pub fn commit_as(self, number: u32) -> StdArc<Task> {
+        self.bear(Some(number))
+    }
+
+    fn bear(mut self, number: Option<u32>) -> StdArc<Task> {
         self.born = true;
         let child = StdArc::clone(&self.child);
         child.group().join(&child);
-        child.be_born();
-        child.kernel.tell(&Event::Born {
-            parent: self.parent.id(),
-            child: child.id(),
-            flags: self.flags,
-            ids: child.ids(),
-        });
+        child.be_born(number);
+        if let Some(ids) = watched_ids(&child) {
+            let (parent, flags) = (self.parent.id(), self.flags);
+            child.kernel.tell(&Event::Born { parent, child: child.id(), flags, ids });
+        }
         child
     }
 }

@@ -11,10 +11,10 @@ use crate::{
     capability::{Cap, CapSet},
     cred::{self, Cred, SecureBits},
     events::Way,
-    group::{Handlers, Memory, Shares},
+    group::{Memory, Shares},
     id::{Kgid, Kuid},
     namespace::user::UserNs,
-    nsproxy::{NsProxy, report_switch, switch_task_namespaces},
+    nsproxy::{NsProxy, report_switch, switch_task_namespaces, watched_ids},
     rule::{Refusal, Refuse, Rule},
     sync::Arc,
     task::{OwnedTurn, Task},
@@ -140,12 +140,14 @@ impl Exec {
         let old = task.with_shares(|shares| {
             shares.as_mut().map(|held| {
                 let fs = StdArc::clone(&held.fs);
-                core::mem::replace(held, Shares { fs, handlers: StdArc::new(Handlers), memory })
+                let handlers = held.handlers.copy();
+                core::mem::replace(held, Shares { fs, handlers, memory })
             })
         });
+        task.show_handlers();
         drop(old);
         if let Some(new) = nsproxy {
-            let before = task.ids();
+            let before = watched_ids(task);
             let old = switch_task_namespaces(task, Some(new));
             report_switch(task, Way::Exec, before);
             drop(old);

@@ -1,8 +1,9 @@
-//! The ioctls of namespace descriptors (ioctl_ns(2)).
+//! The ioctls of namespace descriptors (ioctl_ns(2)), and their file handles.
 
 use super::user::UserNs;
 use crate::{
     Kind,
+    capability::Cap,
     nsproxy::AnyNamespace,
     rule::{Refusal, Refuse, Rule, Value},
     sync::Arc,
@@ -28,6 +29,11 @@ pub fn ioctl_nstype(of: &AnyNamespace) -> u64 {
     of.kind().flag().bits()
 }
 
+/// NS_GET_ID (since 6.18): an id that no other namespace ever has, of whatever type.
+pub fn ioctl_id(of: &AnyNamespace) -> u64 {
+    of.id()
+}
+
 /// NS_GET_OWNER_UID: the owner of a user namespace, as `task` sees it.
 pub fn ioctl_owner_uid(task: &StdArc<Task>, of: &AnyNamespace) -> Result<u32, Refusal> {
     let uid = match of {
@@ -35,6 +41,21 @@ pub fn ioctl_owner_uid(task: &StdArc<Task>, of: &AnyNamespace) -> Result<u32, Re
         other => Err(Rule::IoctlNoOwnerUid.refuse().with("type", other.kind())),
     };
     task.reported("ioctl", uid)
+}
+
+/// open_by_handle_at(2) on the file system of namespaces (since 6.18): whether `task` may open `of`,
+/// which a file handle names. Which namespace that is, and whether it still lives, the embedder knows.
+pub fn open_handle(task: &StdArc<Task>, of: &AnyNamespace) -> Result<(), Refusal> {
+    let own = task.namespace(of.kind()).is_some_and(|own| own == *of);
+    let in_charge = || of.owner().is_some_and(|owner| task.cred().has(&owner, Cap::SYS_ADMIN));
+    let checked = match own || in_charge() {
+        true => Ok(()),
+        false => {
+            let named = Value::Namespace(of.kind(), of.inode());
+            Err(Rule::HandleNeedsAdmin.refuse().with("of", named))
+        }
+    };
+    task.reported("open_by_handle_at", checked)
 }
 
 /// The refusal of what lies above the caller.

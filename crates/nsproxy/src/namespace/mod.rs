@@ -10,6 +10,7 @@ pub(crate) mod kind;
 pub(crate) mod mnt;
 pub mod net;
 pub(crate) mod pid;
+pub(crate) mod pidfd;
 pub(crate) mod time;
 pub(crate) mod user;
 pub(crate) mod uts;

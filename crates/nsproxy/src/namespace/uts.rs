@@ -5,8 +5,8 @@
 //! Rules: `UtsNeedsAdmin`, `UtsNameLength`, `UtsFileNeedsRoot`.
 //! Not here: release, version and machine strings; they are the host's.
 //!
-//! Names are published as one object, so that reading them takes no lock and a reader never sees
-//! one name from before a change and the other from after it.
+//! Both names are under one lock, which is held for a copy of them, so that a reader never sees one
+//! name from before a change and the other from after it.
 
 use super::{Draft, Identity, Maker, Namespace};
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     id::Kuid,
     limits::Charge,
     namespace::user::UserNs,
-    rcu::Published,
     rule::{Refusal, Refuse, Rule, Value},
     sync::{Arc, Mutex},
     system::Kernel,
@@ -116,9 +115,7 @@ impl Name {
 
 /// A UTS namespace (`struct uts_namespace`).
 pub struct UtsNs {
-    names: Published<Names>,
-    /// Held while a name is replaced, so that setting one never loses the other.
-    setting: Mutex<()>,
+    names: Mutex<Names>,
     owner: Arc<UserNs>,
     _charge: Option<Charge>,
     identity: Identity,
@@ -139,8 +136,7 @@ impl UtsNs {
         identity: Identity,
     ) -> Arc<UtsNs> {
         Arc::new(UtsNs {
-            names: Published::new(Arc::new(names)),
-            setting: Mutex::new(()),
+            names: Mutex::new(names),
             owner: Arc::clone(owner),
             _charge: charge,
             identity,
@@ -157,19 +153,15 @@ impl UtsNs {
         Arc::clone(&self.owner)
     }
 
-    /// Its names now, both of one moment. Takes no lock.
+    /// Its names now, both of one moment.
     pub fn names(&self) -> Names {
-        self.names.with(|names| *names)
+        *self.names.lock()
     }
 
     fn set(&self, which: Name, change: impl FnOnce(UtsName) -> UtsName) {
-        let setting = self.setting.lock();
-        let mut names = self.names();
+        let mut names = self.names.lock();
         let name = change(which.of(&names));
         which.set(&mut names, name);
-        let old = self.names.assign(Arc::new(names));
-        drop(setting);
-        drop(old);
     }
 }
 

@@ -89,7 +89,8 @@ impl Machine {
     pub(crate) fn super_of(&self, owner: &nsproxy::Arc<UserNs>) -> (Arc<Super>, Dentry) {
         *self.supers.borrow_mut() += 1;
         let id = *self.supers.borrow();
-        (Arc::new(Super::new(id, "tmpfs", (0, id as u32), owner)), Dentry { super_id: id, id: 0 })
+        let made = Super::new(id, "tmpfs", (0, id as u32), owner).idmappable();
+        (Arc::new(made), Dentry { super_id: id, id: 0 })
     }
 
     /// Walks an absolute path, over mounts; what is not there is made.
@@ -126,6 +127,20 @@ impl Machine {
     pub(crate) fn shift(&self, task: &Arc<Task>, from: &str, to: &str) -> Result<(), Refusal> {
         let (from, to) = (self.at(task, from), self.at(task, to));
         Mounter::of(task, "mount")?.shift(&self.dirs, &from, &to)?.commit();
+        Ok(())
+    }
+
+    pub(crate) fn beneath(&self, task: &Arc<Task>, from: &str, to: &str) -> Result<(), Refusal> {
+        let (from, to) = (self.at(task, from), self.at(task, to));
+        let (mounter, onto) = Mounter::of_move_mount(task, 0x200)?;
+        mounter.move_mount(&self.dirs, &from, &to, onto)?.commit();
+        Ok(())
+    }
+
+    pub(crate) fn set_group(&self, task: &Arc<Task>, from: &str, to: &str) -> Result<(), Refusal> {
+        let (from, to) = (self.at(task, from), self.at(task, to));
+        let (mounter, group) = Mounter::of_move_mount(task, 0x100)?;
+        mounter.move_mount(&self.dirs, &from, &to, group)?.commit();
         Ok(())
     }
 

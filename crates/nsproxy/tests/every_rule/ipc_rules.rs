@@ -33,7 +33,7 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
     let msg = msgget(root, 0, 0o600).unwrap();
     let send = |kind, size| msgsnd(root, msg, Message { kind, text: vec![0; size] }, true);
     let receive = |size, cut| {
-        let want = Receive { size, kind: 0, except: false, cut, nowait: true };
+        let want = Receive { size, kind: 0, except: false, cut, nowait: true, copy: false };
         msgrcv(root, msg, want)
     };
     let write = |name, text| file(root, name, text).unwrap();
@@ -48,7 +48,7 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
             msgget(root, 0, 0).unwrap_err()
         }
         Rule::IpcIdUnknown => shm_remove(root, 99).unwrap_err(),
-        Rule::IpcCommandUnknown => Command::of(Sort::Shm, 16).unwrap_err(),
+        Rule::IpcCommandUnknown => Command::of(Sort::Shm, 0, 16).unwrap_err(),
         Rule::IpcModeForbids => sem_value(other, sem, 0).unwrap_err(),
         Rule::IpcNotTheirs => msg_remove(other, msg).unwrap_err(),
         Rule::IpcOwnerUnmapped => {
@@ -115,6 +115,12 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
         Rule::MqNameTaken => {
             mq_open(root, b"q", &make()).unwrap();
             mq_open(root, b"q", &MqOpen { exclusive: true, ..make() }).unwrap_err()
+        }
+        Rule::MqNamespaceGone => {
+            unshare(root, CloneFlags::NEWIPC).unwrap();
+            let mount = MqMount::of(&root.nsproxy().unwrap().ipc);
+            unshare(root, CloneFlags::NEWIPC).unwrap();
+            mount.open(root, b"q", &make()).unwrap_err()
         }
         Rule::MqAccessInvalid => {
             mq_open(root, b"q", &make()).unwrap();

@@ -151,6 +151,33 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
             sub("/a");
             refused(machine.shift(task, "/a", "/a/b"))
         }
+        Rule::BeneathRoot => refused(machine.beneath(task, "/", "/")),
+        Rule::BeneathLocked => {
+            let inside = locked();
+            machine.mount(&inside, "/b", MsFlags::empty()).unwrap();
+            refused(machine.beneath(&inside, "/b", "/l"))
+        }
+        Rule::BeneathWhatHoldsIt => {
+            sub("/a");
+            refused(machine.beneath(task, "/a", "/a"))
+        }
+        Rule::BeneathCovered => {
+            sub("/a");
+            sub("/b");
+            let under = machine.at(task, "/a");
+            machine.mount(task, "/a", MsFlags::empty()).unwrap();
+            let target = machine.at(task, "/b");
+            let (mounter, onto) = Mounter::of_move_mount(task, 0x200).unwrap();
+            mounter.move_mount(&machine.dirs, &under, &target, onto).unwrap_err()
+        }
+        Rule::BeneathPropagates => {
+            machine.change(task, "/", MsFlags::SHARED).unwrap();
+            machine.bind(task, "/a", "/a").unwrap();
+            let tree = open_tree(task, &machine.dirs, &machine.at(task, "/b"), false).unwrap();
+            let target = machine.at(task, "/a");
+            let (mounter, onto) = Mounter::of_move_mount(task, 0x200).unwrap();
+            mounter.move_mount(&machine.dirs, &tree.root(), &target, onto).unwrap_err()
+        }
         Rule::RemountRelaxesLocked => {
             machine.mount(task, "/a", MsFlags::NOSUID).unwrap();
             let inside = machine.inside();
@@ -190,11 +217,29 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
                 Rule::SetattrUnknown => block[5] = 1,
                 _ => block[0] = 0x10,
             }
-            MountAttr::from_block(&mounter(), &block).unwrap_err()
+            MountAttr::from_block(&mounter(), &block, |_| IdmapFile::Closed).unwrap_err()
         }
         Rule::OpenTreeFlagUnknown => open_tree_flags(task, 2).unwrap_err(),
         Rule::OpenTreeRecursive => open_tree_flags(task, 0x8000).unwrap_err(),
         Rule::MoveMountFlagUnknown => Mounter::of_move_mount(task, 8).unwrap_err(),
+        Rule::GroupOtherFileSystem => {
+            sub("/a");
+            refused(machine.set_group(task, "/", "/a"))
+        }
+        Rule::GroupShowsMore => {
+            machine.bind(task, "/a", "/b").unwrap();
+            refused(machine.set_group(task, "/b", "/"))
+        }
+        Rule::GroupRevealsLocked => {
+            machine.bind(task, "/a", "/b").unwrap();
+            machine.mount(task, "/a/c", NONE).unwrap();
+            refused(machine.set_group(&machine.inside(), "/", "/b"))
+        }
+        Rule::GroupLeavesOther => {
+            machine.change(task, "/", MsFlags::SHARED).unwrap();
+            refused(machine.set_group(task, "/", "/"))
+        }
+        Rule::GroupOfNone => refused(machine.set_group(task, "/", "/")),
         Rule::UmountFlagUnknown => umount_flags(task, 16).unwrap_err(),
         Rule::UmountLocked => refused(machine.umount(&locked(), "/l", UmountFlags::DETACH)),
         Rule::UmountForceNeedsAdmin => {

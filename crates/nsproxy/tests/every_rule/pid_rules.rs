@@ -79,6 +79,13 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
             let own = task.number_in(&system.init_pid()).unwrap();
             kill_targets(task, own as i32, 65).unwrap_err()
         }
+        Rule::RebootNeedsBoot => reboot(&user(system, 1000), (0, 0), 0).unwrap_err(),
+        Rule::RebootMagic => reboot(task, (0xfee1_dead, 1), 0).unwrap_err(),
+        Rule::RebootCommand => {
+            let args = CloneArgs::legacy(F::NEWPID.bits() | 17);
+            let init = prepare_clone(task, &args).unwrap().commit();
+            reboot(&init, (0xfee1_dead, 85_072_278), 0).unwrap_err()
+        }
         Rule::LastPidNeedsCheckpoint => set_last_pid(&user(system, 1000), 0, b"5").unwrap_err(),
         Rule::LastPidOutOfRange => set_last_pid(task, 0, b"4194305").unwrap_err(),
         Rule::PidMaxNeedsOwner => {
@@ -90,6 +97,18 @@ pub(crate) fn provoke(rule: Rule) -> Option<Refusal> {
         }
         Rule::PidMaxOutOfRange => {
             set_pid_max(&system.init_pid(), &task.cred(), 0, b"300").unwrap_err()
+        }
+        Rule::MemfdNoexecNeedsRoot => {
+            may_write_memfd_noexec(&user(system, 1000).cred()).unwrap_err()
+        }
+        Rule::MemfdNoexecWriterNeedsAdmin => {
+            set_memfd_noexec(&user(system, 1000), 0, b"1").unwrap_err()
+        }
+        Rule::MemfdNoexecOutOfRange => set_memfd_noexec(task, 0, b"3").unwrap_err(),
+        Rule::MemfdFlagsContradict => may_create_memfd(task, 0x18).unwrap_err(),
+        Rule::MemfdExecForbidden => {
+            set_memfd_noexec(task, 0, b"2").unwrap();
+            may_create_memfd(task, 0x10).unwrap_err()
         }
         Rule::IoctlNoNumbers => {
             let uts = task.namespace(Link::Uts).unwrap();

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::run::is_restart;
 use super::{Kind, NEW_TASK, Next as Any, Why};
 use crate::Tid;
 use crate::arch::Regs;
@@ -84,19 +85,22 @@ pub(crate) struct Stopped {
 }
 
 /// Borrows `tid`, which goes on running; with [`NEW_TASK`] among the options its child, too.
+/// `WouldBlock` if its tracer has just let go of it or is about to.
 pub(super) fn borrow(
     keeper: &Arc<Keeper>,
-    port: &Arc<Port>,
+    port: Option<&Arc<Port>>,
     tid: Tid,
     options: i32,
 ) -> io::Result<Running> {
-    let slot = keeper.slot(tid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    let slot = keeper.slot(tid).ok_or(io::ErrorKind::WouldBlock)?;
     slot.borrow(options & NEW_TASK != 0)?;
     let mut loan = Loan::new(keeper, Arc::clone(&slot), tid);
-    if let Some(stray) = port.held.enter(tid, Owner::Slot(slot)) {
-        port.restart(stray);
+    if let Some(port) = port {
+        if let Some(stray) = port.held.enter(tid, Owner::Slot(slot)) {
+            port.restart(stray);
+        }
+        loan.port = Some((Arc::clone(port), tid));
     }
-    loan.port = Some((Arc::clone(port), tid));
     Ok(Running(loan))
 }
 
@@ -182,6 +186,10 @@ impl Stopped {
         &self.loan().slot
     }
 
+    pub(super) fn port(&self) -> Option<Arc<Port>> {
+        self.loan().port.as_ref().map(|(port, _)| Arc::clone(port))
+    }
+
     pub(super) fn regs(&self) -> Option<Regs> {
         (*self.changed.borrow()).or(self.stand.regs)
     }
@@ -237,7 +245,14 @@ impl Stopped {
     }
 
     /// Ends the loan and the call that it stands at with a result.
-    pub(crate) fn answer(self, result: i64) {
+    pub(crate) fn answer(mut self, result: i64) {
+        // A result that does not look like "make the call anew" needs no other register changed.
+        if !is_restart(result)
+            && self.changed.borrow().is_none()
+            && let Some(loan) = self.loan.take()
+        {
+            return loan.end(|tid| Ask::Answer { tid, result });
+        }
         if let Some(mut regs) = self.stand.regs {
             regs.set_result(result);
             // In no call any more, so that nothing is restarted.

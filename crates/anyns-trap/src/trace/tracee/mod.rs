@@ -11,12 +11,13 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
+use super::run;
 use crate::Tid;
 use crate::arch::Regs;
 use crate::notify::Port;
 use crate::stop;
 
-pub(crate) use own::tend_leftovers;
+pub(crate) use own::{our_tracer, tend_leftovers};
 
 /// Options of every trace: die with us, mark call stops.
 pub(crate) const BASE: i32 = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
@@ -89,11 +90,31 @@ pub(crate) enum Stopped {
     Lent(lent::Stopped),
 }
 
+/// Who traces a thread, by the kernel's word. A dying one cannot be traced either.
+pub(crate) fn tracer_of(tid: Tid) -> Option<Tid> {
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    tracer.trim().parse().ok().filter(|pid| *pid != 0).map(Tid)
+}
+
 /// Starts tracing `tid` without stopping it; events of these kinds will make it stop.
 pub(crate) fn seize(port: &Arc<Port>, tid: Tid, options: i32) -> io::Result<Running> {
-    match stop::keeper_of(tid) {
-        Some(keeper) => lent::borrow(&keeper, port, tid, options).map(Running::Lent),
-        None => own::seize(port, tid, options).map(Running::Own),
+    seize_any(Some(port), tid, options)
+}
+
+/// The same where no call may be told: then only a thread that has been seized for good can be had.
+pub(crate) fn seize_any(port: Option<&Arc<Port>>, tid: Tid, options: i32) -> io::Result<Running> {
+    loop {
+        let seized = match (stop::keeper_of(tid), port) {
+            (Some(keeper), port) => lent::borrow(&keeper, port, tid, options).map(Running::Lent),
+            (None, Some(port)) => own::seize(port, tid, options).map(Running::Own),
+            (None, None) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        };
+        match seized {
+            // It has just left its tracer, or come to one.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+            seized => return seized,
+        }
     }
 }
 
@@ -122,6 +143,15 @@ impl Running {
         match self {
             Running::Own(own) => own.interrupt(),
             Running::Lent(lent) => lent.interrupt(),
+        }
+    }
+
+    /// Stops tracing it while it runs.
+    pub(crate) fn release(self) {
+        match self {
+            Running::Own(_) => run::let_go(self),
+            // Whatever it comes to stand at meanwhile is its tracer's business.
+            Running::Lent(lent) => drop(lent),
         }
     }
 
@@ -225,6 +255,22 @@ impl Stopped {
         }
     }
 
+    /// Keeps signals from it while it makes calls for us; gives those that it blocked before.
+    pub(crate) fn block_signals(&self) -> Option<u64> {
+        match self {
+            Stopped::Own(own) => own.block_signals(),
+            // Its tracer sees to that.
+            Stopped::Lent(_) => None,
+        }
+    }
+
+    /// Undoes [`Stopped::block_signals`].
+    pub(crate) fn unblock_signals(&self, mask: Option<u64>) {
+        if let (Stopped::Own(own), Some(mask)) = (self, mask) {
+            own.unblock_signals(mask);
+        }
+    }
+
     /// The task born at the event it stands at; none when it has been killed where it stood.
     pub(crate) fn child(&self) -> Option<Running> {
         match self {
@@ -250,11 +296,30 @@ impl Stopped {
         }
     }
 
+    /// Where its calls are told, if they are.
+    pub(crate) fn port(&self) -> Option<Arc<Port>> {
+        match self {
+            Stopped::Own(own) => Some(own.port()),
+            Stopped::Lent(lent) => lent.port(),
+        }
+    }
+
     /// Lets it go, delivering what it stands before.
     pub(crate) fn detach(self, why: Why) {
         match self {
             Stopped::Own(own) => own.detach(why),
             Stopped::Lent(lent) => lent.give_back(why),
+        }
+    }
+
+    /// Lets it run on, delivering what it stands before, if it is not only lent.
+    pub(crate) fn go_on(self, why: Why) -> Option<Running> {
+        match self {
+            Stopped::Own(own) => Some(Running::Own(own.go_on(why))),
+            Stopped::Lent(lent) => {
+                lent.give_back(why);
+                None
+            }
         }
     }
 

@@ -7,18 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use super::{BASE, Next as Any, Why};
+use super::{BASE, Next as Any, Why, tracer_of};
 use crate::arch::Regs;
 use crate::held::Owner;
 use crate::notify::Port;
 use crate::trace::steer::Steer;
-use crate::{Tid, sys, wake};
+use crate::{Tid, stop, sys, wake};
 
 type Next = Any<Running, Stopped>;
 
 /// How long a wait goes on before it looks whether the awaited event can still come.
 const LOOK_AFTER: Duration = Duration::from_millis(4);
 const LOOK_AT_MOST: Duration = Duration::from_millis(64);
+/// How long, and how often, to wait for another thread of ours to be done with the same tracee.
+const TURN: Duration = Duration::from_micros(200);
+const TURNS: usize = 5000;
 /// How often a thread that is left traced is looked for, once its exit has been seen.
 const TEND_EVERY: Duration = Duration::from_millis(50);
 
@@ -90,6 +93,7 @@ pub(super) fn seize(port: &Arc<Port>, tid: Tid, options: i32) -> io::Result<Runn
         steer: None,
         _not_send: PhantomData,
     };
+    let mut turns = TURNS;
     loop {
         match sys::seize(tid.0, BASE | options) {
             Ok(()) => {
@@ -97,9 +101,28 @@ pub(super) fn seize(port: &Arc<Port>, tid: Tid, options: i32) -> io::Result<Runn
                 return Ok(Running(trace));
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // It has come to be minded.
+            Err(_) if stop::keeper_of(tid).is_some() => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            // Another thread of ours has it for a moment.
+            Err(e)
+                if e.raw_os_error() == Some(libc::EPERM)
+                    && our_tracer(tid).is_some()
+                    && turns > 0 =>
+            {
+                turns -= 1;
+                std::thread::sleep(TURN);
+            }
             Err(e) => return Err(e),
         }
     }
+}
+
+/// The thread of this process that traces it.
+pub(crate) fn our_tracer(tid: Tid) -> Option<Tid> {
+    let is_ours = |tracer: &Tid| fs::exists(format!("/proc/self/task/{tracer}")).unwrap_or(false);
+    tracer_of(tid).filter(is_ours)
 }
 
 impl Running {
@@ -235,6 +258,10 @@ impl Stopped {
         self.trace().tid
     }
 
+    pub(super) fn port(&self) -> Arc<Port> {
+        Arc::clone(&self.trace().port)
+    }
+
     /// None when it has been killed where it stood.
     pub(super) fn regs(&self) -> Option<Regs> {
         Regs::read(self.tid()).ok()
@@ -243,6 +270,19 @@ impl Stopped {
     /// A thread killed where it stood needs no registers, so failure is no matter.
     pub(super) fn set_regs(&self, regs: &Regs) {
         let _ = regs.write(self.tid());
+    }
+
+    /// Blocks all of its signals; gives those that it blocked before.
+    pub(super) fn block_signals(&self) -> Option<u64> {
+        let mask = sys::signal_mask(self.tid().0).ok()?;
+        sys::set_signal_mask(self.tid().0, u64::MAX).ok()?;
+        Some(mask)
+    }
+
+    /// Blocks these signals and no others.
+    pub(super) fn unblock_signals(&self, mask: u64) {
+        // It may have been killed where it stood; the next wait will say so.
+        let _ = sys::set_signal_mask(self.tid().0, mask);
     }
 
     /// The task born at the event it stands at; none when it has been killed where it stood.
@@ -268,10 +308,22 @@ impl Stopped {
         Running(trace)
     }
 
+    /// Lets it run on, traced, delivering what it stands before.
+    pub(super) fn go_on(self, why: Why) -> Running {
+        self.run(if let Why::Signal(signal) = why { signal } else { 0 })
+    }
+
     /// Lets it make the call that its registers are set for, letting it through when it is told;
     /// it stops at the call's end.
     pub(super) fn run_call(self, nr: i64, args: [u64; 6]) -> Running {
         let mut trace = self.take();
+        if trace.entered.is_none() {
+            // A newborn: its first call is ours, and would be told to somebody else.
+            if let Some(stray) = trace.port.held.enter(trace.tid, Owner::me()) {
+                trace.port.restart(stray);
+            }
+            trace.entered = Some(trace.tid);
+        }
         trace.port.held.expect(trace.tid, nr, args);
         trace.entering = true;
         let _ = sys::cont_to_call(trace.tid.0, 0);

@@ -187,10 +187,12 @@ mod tests {
 
     #[test]
     fn a_very_deep_tree_can_be_dropped() {
+        // Miri would take an hour for what overflows a stack elsewhere.
+        let deep = if cfg!(miri) { 300 } else { 200_000 };
         let mut at = Cgroup::root(Hierarchy::UNIFIED);
-        for _ in 0..200_000 {
+        for _ in 0..deep {
             at = at.make(b"x");
         }
-        assert_eq!(at.depth, 200_000);
+        assert_eq!(at.depth, deep);
     }
 }

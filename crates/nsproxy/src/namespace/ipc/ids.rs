@@ -3,13 +3,13 @@
 //! An id is `sequence * 32768 + index`. Indices go round and round, so that an id which was just
 //! removed does not come back at once; the sequence grows when they wrap (`ipc_addid`).
 
-use super::perm::Perm;
+use super::{Part, perm::Perm};
 use crate::{
     cred::Cred,
     namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule},
 };
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, sync::Arc as StdArc};
 
 /// The most objects that a table can hold: an index has 15 bits.
 pub(super) const INDEX_MAX: i32 = 1 << INDEX_BITS;
@@ -30,6 +30,8 @@ pub(super) struct Entry<T> {
     pub(super) id: i32,
     pub(super) perm: Perm,
     pub(super) object: T,
+    /// What the embedder keeps of it.
+    pub(super) part: Option<StdArc<dyn Part>>,
 }
 
 /// The objects of one sort in one namespace.
@@ -144,19 +146,33 @@ impl<T> Table<T> {
         Ok(Some(entry.id))
     }
 
+    /// Checks that there is room for one more object; `limit` is how many there may be.
+    pub(super) fn has_room(&self, limit: i32) -> Result<(), Refusal> {
+        let (in_use, limit) = (self.entries.len(), limit.clamp(0, INDEX_MAX));
+        if in_use < limit as usize {
+            return Ok(());
+        }
+        Err(too_many(in_use, limit))
+    }
+
     /// Adds an object and gives it an id; `limit` is how many there may be.
-    pub(super) fn add(&mut self, limit: i32, perm: Perm, object: T) -> Result<i32, Refusal> {
-        let in_use = self.entries.len();
-        let limit = limit.clamp(0, INDEX_MAX);
-        let free = if in_use < limit as usize { self.take_index() } else { None };
-        let Some((index, sequence)) = free else {
-            return Err(Rule::IpcTooMany.refuse().with("in use", in_use).with("limit", limit));
+    pub(super) fn add(
+        &mut self,
+        limit: i32,
+        perm: Perm,
+        object: T,
+        part: Option<StdArc<dyn Part>>,
+    ) -> Result<i32, Refusal> {
+        self.has_room(limit)?;
+        let Some((index, sequence)) = self.take_index() else {
+            // None is free from the wanted one upwards.
+            return Err(too_many(self.entries.len(), limit));
         };
         let id = ((sequence << INDEX_BITS) + index) as i32;
         if perm.key != PRIVATE {
             self.keys.insert(perm.key, index);
         }
-        self.entries.insert(index, Entry { id, perm, object });
+        self.entries.insert(index, Entry { id, perm, object, part });
         Ok(id)
     }
 
@@ -207,6 +223,10 @@ fn index_of(id: i32) -> Option<u32> {
     u32::try_from(id).ok().map(|id| id % INDEX_MAX as u32)
 }
 
+fn too_many(in_use: usize, limit: i32) -> Refusal {
+    Rule::IpcTooMany.refuse().with("in use", in_use).with("limit", limit)
+}
+
 pub(super) fn unknown(id: i32) -> Refusal {
     Rule::IpcIdUnknown.refuse().with("id", id)
 }
@@ -223,7 +243,7 @@ mod tests {
     }
 
     fn add(table: &mut Table<()>) -> i32 {
-        table.add(INDEX_MAX, perm(PRIVATE), ()).unwrap()
+        table.add(INDEX_MAX, perm(PRIVATE), (), None).unwrap()
     }
 
     #[test]
@@ -257,23 +277,24 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "32768 objects take Miri many minutes")]
     fn a_full_table_is_full() {
         let mut table = Table::default();
         for index in 0..INDEX_MAX {
             assert_eq!(add(&mut table), index);
         }
-        assert!(table.add(INDEX_MAX, perm(PRIVATE), ()).is_err());
+        assert!(table.add(INDEX_MAX, perm(PRIVATE), (), None).is_err());
         table.remove(77).unwrap();
         assert_eq!(add(&mut table), 32768 + 77);
-        assert!(table.add(5, perm(PRIVATE), ()).is_err());
+        assert!(table.add(5, perm(PRIVATE), (), None).is_err());
     }
 
     #[test]
     fn keys_name_objects_until_they_are_forgotten() {
         let mut table = Table::default();
-        let id = table.add(9, perm(7), ()).unwrap();
+        let id = table.add(9, perm(7), (), None).unwrap();
         table.forget_key(id);
-        let other = table.add(9, perm(7), ()).unwrap();
+        let other = table.add(9, perm(7), (), None).unwrap();
         table.remove(id).unwrap();
         assert_eq!(table.keys.get(&7), Some(&(other as u32)));
     }

@@ -18,8 +18,10 @@
 
 mod ids;
 mod limits;
+mod mqmount;
 mod mqueue;
 mod msg;
+mod part;
 mod perm;
 mod sem;
 mod semop;
@@ -29,16 +31,19 @@ mod undo;
 
 pub use ids::By;
 pub use limits::IpcLimits;
+pub use mqmount::MqMount;
 pub(crate) use mqueue::MqBytes;
 pub use mqueue::{MqOpen, MqQueue, OpenMq, mq_open, mq_unlink};
 pub use msg::{Message, MsgStat, Receive, Received, Sent, msg_remove, msg_set, msg_stat, msgget};
-pub use msg::{msgrcv, msgsnd};
+pub use msg::{check_msgsnd, msgget_with, msgrcv, msgrcv_again, msgsnd, msgsnd_waits};
+pub use part::{Attempt, Part};
 pub use perm::{Perm, SetPerm};
 pub use sem::{SemStat, sem_get_all, sem_remove, sem_set, sem_set_all, sem_set_value, sem_stat};
-pub use sem::{sem_value, semget};
-pub use semop::{SemOp, Semop, check_semop, semop};
+pub use sem::{may_sem_set_all, sem_value, semget, semget_with};
+pub use semop::{SemOp, Semop, check_semop, semop, semop_again};
 pub use shm::{
-    Attach, Attachment, ShmStat, shm_lock, shm_remove, shm_set, shm_stat, shmat, shmget,
+    Attach, Attachment, ShmStat, may_shmat, shm_lock, shm_remove, shm_set, shm_stat, shmat, shmget,
+    shmget_with,
 };
 pub use sysctl::{IpcFile, may_open_ipc_file, read_ipc_file, write_ipc_file};
 pub(crate) use undo::{TaskIpc, disown};
@@ -63,7 +68,7 @@ use ids::Table;
 pub struct IpcNs {
     objects: StdArc<Objects>,
     owner: Arc<UserNs>,
-    _charge: Option<Charge>,
+    charge: Option<Charge>,
     identity: Identity,
 }
 
@@ -88,7 +93,8 @@ struct State {
     shm: Table<shm::Segment>,
     /// Pages of all segments.
     pages: u64,
-    mq: mqueue::Names,
+    /// Also held by mounts that show them, which may outlive the namespace.
+    mq: StdArc<Mutex<mqueue::Names>>,
 }
 
 /// How much of everything there is, and the highest index of each table: what `IPC_INFO` and its
@@ -124,7 +130,7 @@ impl IpcNs {
         Arc::new(IpcNs {
             objects: StdArc::new(Objects { state, queues: AtomicU32::new(0), maker }),
             owner: Arc::clone(owner),
-            _charge: charge,
+            charge,
             identity,
         })
     }
@@ -137,6 +143,11 @@ impl IpcNs {
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
         Arc::clone(&self.owner)
+    }
+
+    /// Says whether it is the one that was there first.
+    pub fn is_initial(&self) -> bool {
+        self.charge.is_none()
     }
 
     /// Its limits now.
@@ -252,8 +263,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Reads the command of a `*ctl` call. Every id is looked at after it.
-    pub fn of(sort: Sort, number: i32) -> Result<Command, Refusal> {
+    /// Reads the command of a `*ctl` call. That `id` is none at all is judged before it, whether the
+    /// command needs one or not; everything else about it after.
+    pub fn of(sort: Sort, id: i32, number: i32) -> Result<Command, Refusal> {
+        if id < 0 {
+            return Err(ids::unknown(id));
+        }
         Ok(match (sort, number) {
             (_, 0) => Command::Rmid,
             (_, 1) => Command::Set,

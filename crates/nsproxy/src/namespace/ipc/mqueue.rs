@@ -189,18 +189,21 @@ pub fn mq_open(task: &StdArc<Task>, name: &[u8], how: &MqOpen) -> Result<OpenMq,
 
 fn open(task: &Task, name: &[u8], how: &MqOpen) -> Result<OpenMq, Refusal> {
     check_name(name)?;
-    let caller = Caller::of(task)?;
+    open_in(&Caller::of(task)?, task, name, how)
+}
+
+/// Opens or makes a queue in the caller's namespace, whoever's that is.
+pub(super) fn open_in(
+    caller: &Caller,
+    task: &Task,
+    name: &[u8],
+    how: &MqOpen,
+) -> Result<OpenMq, Refusal> {
     let (reads, writes) = (matches!(how.access, 0 | 2), matches!(how.access, 1 | 2));
-    let mut state = caller.objects().state.lock();
-    if let Some(queue) = state.mq.get(name) {
-        if how.create && how.exclusive {
-            return Err(Rule::MqNameTaken.refuse());
-        }
-        if how.access > 2 {
-            return Err(Rule::MqAccessInvalid.refuse());
-        }
-        queue.permits(&caller.cred, reads, writes)?;
-        return Ok(OpenMq { queue: StdArc::clone(queue), reads, writes });
+    let state = caller.objects().state.lock();
+    let mut names = state.mq.lock();
+    if let Some(queue) = names.get(name) {
+        return open_known(queue, &caller.cred, how);
     }
     if !how.create {
         return Err(name_unknown());
@@ -245,8 +248,25 @@ fn open(task: &Task, name: &[u8], how: &MqOpen) -> Result<OpenMq, Refusal> {
         objects: StdArc::downgrade(caller.objects()),
         _bytes: bytes,
     });
-    state.mq.insert(Vec::from(name), StdArc::clone(&queue));
+    names.insert(Vec::from(name), StdArc::clone(&queue));
     Ok(OpenMq { queue, reads, writes })
+}
+
+/// Opens a queue that is there.
+pub(super) fn open_known(
+    queue: &StdArc<MqQueue>,
+    cred: &Cred,
+    how: &MqOpen,
+) -> Result<OpenMq, Refusal> {
+    let (reads, writes) = (matches!(how.access, 0 | 2), matches!(how.access, 1 | 2));
+    if how.create && how.exclusive {
+        return Err(Rule::MqNameTaken.refuse());
+    }
+    if how.access > 2 {
+        return Err(Rule::MqAccessInvalid.refuse());
+    }
+    queue.permits(cred, reads, writes)?;
+    Ok(OpenMq { queue: StdArc::clone(queue), reads, writes })
 }
 
 fn attribute(wanted: i64, limit: u32) -> Result<u32, Refusal> {
@@ -278,14 +298,16 @@ pub fn mq_unlink(task: &StdArc<Task>, name: &[u8]) -> Result<(), Refusal> {
     let unlink = || {
         check_name(name)?;
         let caller = Caller::of(task)?;
-        let mut state = caller.objects().state.lock();
-        let Some(queue) = state.mq.get(name) else { return Err(name_unknown()) };
+        let state = caller.objects().state.lock();
+        let mut names = state.mq.lock();
+        let Some(queue) = names.get(name) else { return Err(name_unknown()) };
         let cred = &caller.cred;
         let theirs = [queue.uid, caller.objects().maker].contains(&cred.fsuid);
         if !(theirs || queue.is_mapped(cred) && cred.has_own(Cap::FOWNER)) {
             return Err(Rule::MqNotTheirs.refuse().with("owner", queue.uid));
         }
-        let queue = state.mq.remove(name);
+        let queue = names.remove(name);
+        drop(names);
         drop(state);
         drop(queue);
         Ok(())

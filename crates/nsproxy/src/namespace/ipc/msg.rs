@@ -1,7 +1,7 @@
 //! Message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2).
 
 use super::{
-    By, Caller,
+    Attempt, By, Caller, Part,
     ids::unknown,
     perm::{Perm, READ, SetPerm, WRITE},
 };
@@ -30,6 +30,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Whether there is no room for a message of `size` bytes.
+    fn is_full(&self, size: u64) -> bool {
+        self.bytes + size > self.room || self.messages.len() as u64 + 1 > self.room
+    }
+
     /// Messages, and their bytes.
     pub(super) fn usage(&self) -> (u64, u64) {
         (self.messages.len() as u64, self.bytes)
@@ -53,6 +58,25 @@ pub struct MsgStat {
 
 /// msgget(2): the id of the queue of `key`, made if there is none and `flags` say so.
 pub fn msgget(task: &StdArc<Task>, key: i32, flags: i32) -> Result<i32, Refusal> {
+    get(task, key, flags, || None)
+}
+
+/// The same for an embedder that keeps something of each queue, made by `part`.
+pub fn msgget_with(
+    task: &StdArc<Task>,
+    key: i32,
+    flags: i32,
+    part: impl FnOnce() -> StdArc<dyn Part>,
+) -> Result<i32, Refusal> {
+    get(task, key, flags, || Some(part()))
+}
+
+fn get(
+    task: &StdArc<Task>,
+    key: i32,
+    flags: i32,
+    part: impl FnOnce() -> Option<StdArc<dyn Part>>,
+) -> Result<i32, Refusal> {
     let get = || {
         let caller = Caller::of(task)?;
         let mut state = caller.objects().state.lock();
@@ -61,7 +85,8 @@ pub fn msgget(task: &StdArc<Task>, key: i32, flags: i32) -> Result<i32, Refusal>
         }
         let limits = state.limits;
         let queue = Queue { messages: VecDeque::new(), bytes: 0, room: limits.msgmnb as u64 };
-        state.msg.add(limits.msgmni, Perm::new(key, flags, &caller.cred), queue)
+        state.msg.has_room(limits.msgmni)?;
+        state.msg.add(limits.msgmni, Perm::new(key, flags, &caller.cred), queue, part())
     };
     task.reported("msgget", get())
 }
@@ -76,6 +101,25 @@ pub enum Sent {
     Waits,
 }
 
+/// Checks the length and the type of a message, before it is read from the caller's memory.
+pub fn check_msgsnd(task: &StdArc<Task>, size: u64, kind: i64) -> Result<(), Refusal> {
+    let check = || {
+        let limit = Caller::of(task)?.ns.limits().msgmax;
+        check_message(size, kind, limit)
+    };
+    task.reported("msgsnd", check())
+}
+
+fn check_message(size: u64, kind: i64, limit: i32) -> Result<(), Refusal> {
+    if size > limit as u64 {
+        return Err(Rule::MsgTooLong.refuse().with("size", size).with("limit", limit));
+    }
+    if kind < 1 {
+        return Err(Rule::MsgTypeInvalid.refuse().with("type", kind));
+    }
+    Ok(())
+}
+
 /// msgsnd(2), without sleeping.
 pub fn msgsnd(
     task: &StdArc<Task>,
@@ -86,20 +130,28 @@ pub fn msgsnd(
     task.reported("msgsnd", send(task, id, message, nowait))
 }
 
+/// Tells whether a message of `size` bytes would have to wait now, for one that has waited; a
+/// refusal is one that it meets when it comes.
+pub fn msgsnd_waits(task: &StdArc<Task>, id: i32, size: u64) -> bool {
+    let look = || {
+        let caller = Caller::of(task)?;
+        let state = caller.objects().state.lock();
+        let queue = state.msg.find(id)?;
+        queue.perm.permits(&caller.cred, caller.owner(), WRITE)?;
+        Ok::<_, Refusal>(queue.object.is_full(size))
+    };
+    look().unwrap_or(false)
+}
+
 fn send(task: &Task, id: i32, message: Message, nowait: bool) -> Result<Sent, Refusal> {
     let caller = Caller::of(task)?;
     let mut state = caller.objects().state.lock();
-    let (size, limit) = (message.text.len() as u64, state.limits.msgmax);
-    if size > limit as u64 {
-        return Err(Rule::MsgTooLong.refuse().with("size", size).with("limit", limit));
-    }
-    if message.kind < 1 {
-        return Err(Rule::MsgTypeInvalid.refuse().with("type", message.kind));
-    }
+    let size = message.text.len() as u64;
+    check_message(size, message.kind, state.limits.msgmax)?;
     state.msg.find(id)?.perm.permits(&caller.cred, caller.owner(), WRITE)?;
     let queue = state.msg.find_mut(id).ok_or_else(|| unknown(id))?;
     let queue = &mut queue.object;
-    if queue.bytes + size > queue.room || queue.messages.len() as u64 + 1 > queue.room {
+    if queue.is_full(size) {
         if nowait {
             return Err(Rule::MsgQueueFull
                 .refuse()
@@ -128,12 +180,17 @@ pub struct Receive {
     pub cut: bool,
     /// `IPC_NOWAIT`
     pub nowait: bool,
+    /// `MSG_COPY`: the message at place `kind` is copied, and stays in the queue.
+    pub copy: bool,
 }
 
 impl Receive {
     /// The place of the message it wants.
     fn find(&self, messages: &VecDeque<Message>) -> Option<usize> {
         let kind = self.kind;
+        if self.copy {
+            return usize::try_from(kind).ok().filter(|place| *place < messages.len());
+        }
         match kind {
             0 => (!messages.is_empty()).then_some(0),
             1.. => messages.iter().position(|message| (message.kind == kind) != self.except),
@@ -158,16 +215,30 @@ pub enum Received {
 
 /// msgrcv(2), without sleeping.
 pub fn msgrcv(task: &StdArc<Task>, id: i32, want: Receive) -> Result<Received, Refusal> {
-    task.reported("msgrcv", receive(task, id, want))
+    task.reported("msgrcv", receive(task, id, want, Attempt::First))
 }
 
-fn receive(task: &Task, id: i32, want: Receive) -> Result<Received, Refusal> {
+/// The same for a caller that has been told to wait: whether it may was judged when it came.
+/// A mere look takes nothing, and gives a message without text.
+pub fn msgrcv_again(
+    task: &StdArc<Task>,
+    id: i32,
+    want: Receive,
+    attempt: Attempt,
+) -> Result<Received, Refusal> {
+    receive(task, id, want, attempt)
+}
+
+fn receive(task: &Task, id: i32, want: Receive, attempt: Attempt) -> Result<Received, Refusal> {
     let Ok(size) = u64::try_from(want.size) else {
         return Err(Rule::MsgSizeInvalid.refuse().with("size", want.size));
     };
     let caller = Caller::of(task)?;
     let mut state = caller.objects().state.lock();
-    state.msg.find(id)?.perm.permits(&caller.cred, caller.owner(), READ)?;
+    let perm = state.msg.find(id)?.perm;
+    if attempt == Attempt::First {
+        perm.permits(&caller.cred, caller.owner(), READ)?;
+    }
     let queue = state.msg.find_mut(id).ok_or_else(|| unknown(id))?;
     let queue = &mut queue.object;
     let Some(place) = want.find(&queue.messages) else {
@@ -179,6 +250,16 @@ fn receive(task: &Task, id: i32, want: Receive) -> Result<Received, Refusal> {
     let len = queue.messages.get(place).map_or(0, |message| message.text.len() as u64);
     if len > size && !want.cut {
         return Err(Rule::MsgNoRoom.refuse().with("message", len).with("size", size));
+    }
+    if attempt == Attempt::Look {
+        return Ok(Received::Done(Message { kind: 0, text: Vec::new() }));
+    }
+    if want.copy {
+        let Some(mut message) = queue.messages.get(place).cloned() else {
+            return Ok(Received::Waits);
+        };
+        message.text.truncate(size as usize);
+        return Ok(Received::Done(message));
     }
     let Some(mut message) = queue.messages.remove(place) else { return Ok(Received::Waits) };
     queue.bytes -= len;

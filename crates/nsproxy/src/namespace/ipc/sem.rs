@@ -1,7 +1,7 @@
 //! Semaphore sets: semget(2), semctl(2).
 
 use super::{
-    By, Caller, State,
+    By, Caller, Part, State,
     ids::unknown,
     limits::SEMAPHORE_MAX,
     perm::{Perm, READ, SetPerm, WRITE},
@@ -21,12 +21,16 @@ pub(super) struct Set {
 
 impl Set {
     /// Carries out the undos of one list. Values stay in their range.
-    pub(super) fn undo(&mut self, list: u64) {
-        for (number, adjustment) in self.undos.remove(&list).unwrap_or_default() {
-            if let Some(value) = self.values.get_mut(usize::from(number)) {
+    ///
+    /// Returns which semaphores it was about.
+    pub(super) fn undo(&mut self, list: u64) -> Vec<u16> {
+        let undos = self.undos.remove(&list).unwrap_or_default();
+        for (number, adjustment) in &undos {
+            if let Some(value) = self.values.get_mut(usize::from(*number)) {
                 *value = (*value + adjustment).clamp(0, SEMAPHORE_MAX);
             }
         }
+        undos.into_keys().collect()
     }
 
     fn value_mut(&mut self, number: i32) -> Result<&mut i32, Refusal> {
@@ -53,10 +57,27 @@ pub struct SemStat {
 
 /// semget(2): the id of the set of `key`, made if there is none and `flags` say so.
 pub fn semget(task: &StdArc<Task>, key: i32, count: i32, flags: i32) -> Result<i32, Refusal> {
-    task.reported("semget", get(task, key, count, flags))
+    task.reported("semget", get(task, key, count, flags, || None))
 }
 
-fn get(task: &Task, key: i32, count: i32, flags: i32) -> Result<i32, Refusal> {
+/// The same for an embedder that keeps something of each set, made by `part`.
+pub fn semget_with(
+    task: &StdArc<Task>,
+    key: i32,
+    count: i32,
+    flags: i32,
+    part: impl FnOnce() -> StdArc<dyn Part>,
+) -> Result<i32, Refusal> {
+    task.reported("semget", get(task, key, count, flags, || Some(part())))
+}
+
+fn get(
+    task: &Task,
+    key: i32,
+    count: i32,
+    flags: i32,
+    part: impl FnOnce() -> Option<StdArc<dyn Part>>,
+) -> Result<i32, Refusal> {
     let caller = Caller::of(task)?;
     let mut state = caller.objects().state.lock();
     let per_set = state.limits.per_set();
@@ -83,8 +104,10 @@ fn get(task: &Task, key: i32, count: i32, flags: i32) -> Result<i32, Refusal> {
             .with("count", count)
             .with("limit", limits.semaphores()));
     }
+    state.sem.has_room(limits.sets())?;
     let set = Set { values: vec![0; count as usize], undos: BTreeMap::new() };
-    let id = state.sem.add(limits.sets(), Perm::new(key, flags, &caller.cred), set)?;
+    let perm = Perm::new(key, flags, &caller.cred);
+    let id = state.sem.add(limits.sets(), perm, set, part())?;
     state.semaphores += count;
     Ok(id)
 }
@@ -153,8 +176,21 @@ pub fn sem_set_value(task: &StdArc<Task>, id: i32, number: i32, value: i32) -> R
     task.reported("semctl", set_value())
 }
 
-/// `SETALL`, with as many values as the set has semaphores: the embedder asks
-/// [`sem_stat`] how many to read. Pending undos are forgotten.
+/// Checks whether the caller may do `SETALL`, before the values are read from its memory; returns how
+/// many there are to read.
+pub fn may_sem_set_all(task: &StdArc<Task>, id: i32) -> Result<usize, Refusal> {
+    let check = || {
+        let caller = Caller::of(task)?;
+        let state = caller.objects().state.lock();
+        let set = state.sem.find(id)?;
+        set.perm.permits(&caller.cred, caller.owner(), WRITE)?;
+        Ok(set.object.values.len())
+    };
+    task.reported("semctl", check())
+}
+
+/// `SETALL`, with as many values as the set has semaphores
+/// ([`may_sem_set_all`]). Pending undos are forgotten.
 pub fn sem_set_all(task: &StdArc<Task>, id: i32, values: &[u16]) -> Result<(), Refusal> {
     let set_all = || {
         let caller = Caller::of(task)?;

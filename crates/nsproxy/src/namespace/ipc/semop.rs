@@ -1,7 +1,7 @@
 //! semop(2), semtimedop(2): several operations at once, or none.
 
 use super::{
-    Caller,
+    Attempt, Caller,
     ids::unknown,
     limits::SEMAPHORE_MAX,
     perm::{READ, WRITE},
@@ -47,24 +47,35 @@ fn check(task: &Task, id: i32, count: u64) -> Result<usize, Refusal> {
     if count == 0 {
         return Err(Rule::SemopEmpty.refuse());
     }
-    if id < 0 {
-        return Err(unknown(id));
-    }
     let limit = Caller::of(task)?.ns.limits().operations();
-    match usize::try_from(count) {
+    let len = match usize::try_from(count) {
         // A limit below 0 is compared as the large number its bits are.
-        Ok(len) if count <= u64::from(limit as u32) => Ok(len),
-        _ => Err(Rule::SemopTooMany.refuse().with("count", count).with("limit", limit)),
-    }
+        Ok(len) if count <= u64::from(limit as u32) => len,
+        _ => return Err(Rule::SemopTooMany.refuse().with("count", count).with("limit", limit)),
+    };
+    if id < 0 { Err(unknown(id)) } else { Ok(len) }
 }
 
 /// semop(2), without sleeping.
 pub fn semop(task: &StdArc<Task>, id: i32, operations: &[SemOp]) -> Result<Semop, Refusal> {
-    task.reported("semop", perform(task, id, operations))
+    task.reported("semop", perform(task, id, operations, Attempt::First))
 }
 
-fn perform(task: &Task, id: i32, operations: &[SemOp]) -> Result<Semop, Refusal> {
-    check(task, id, operations.len() as u64)?;
+/// The same for a caller that has been told to wait: whether it may was judged when it came.
+/// A mere look changes nothing.
+pub fn semop_again(
+    task: &StdArc<Task>,
+    id: i32,
+    operations: &[SemOp],
+    attempt: Attempt,
+) -> Result<Semop, Refusal> {
+    perform(task, id, operations, attempt)
+}
+
+fn perform(task: &Task, id: i32, operations: &[SemOp], attempt: Attempt) -> Result<Semop, Refusal> {
+    if attempt == Attempt::First {
+        check(task, id, operations.len() as u64)?;
+    }
     let caller = Caller::of(task)?;
     let undoes = operations.iter().any(|operation| operation.undo);
     let list = undoes.then(|| task.with_ipc(|ipc| ipc.undo_list(&task.kernel)));
@@ -84,7 +95,9 @@ fn perform(task: &Task, id: i32, operations: &[SemOp]) -> Result<Semop, Refusal>
             .with("semaphores", set.values.len()));
     }
     let alters = operations.iter().any(|operation| operation.add != 0);
-    perm.permits(&caller.cred, caller.owner(), if alters { WRITE } else { READ })?;
+    if attempt == Attempt::First {
+        perm.permits(&caller.cred, caller.owner(), if alters { WRITE } else { READ })?;
+    }
 
     let list_id = list.as_ref().map_or(0, |list| list.id);
     let mut done = Vec::new();
@@ -96,6 +109,10 @@ fn perform(task: &Task, id: i32, operations: &[SemOp]) -> Result<Semop, Refusal>
                 return other.map(|_| Semop::Waits(operation.number));
             }
         }
+    }
+    if attempt == Attempt::Look {
+        done.iter().rev().for_each(|operation| set.take_back(list_id, operation));
+        return Ok(Semop::Done);
     }
     if let Some(sets) = sets.as_deref_mut() {
         let here = |(objects, known): &(_, i32)| {

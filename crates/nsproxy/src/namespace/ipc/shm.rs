@@ -1,7 +1,7 @@
 //! Shared memory: shmget(2), shmat(2), shmctl(2). The memory itself is the embedder's.
 
 use super::{
-    By, Caller, Objects, State,
+    By, Caller, IpcNs, Objects, Part, State,
     ids::unknown,
     limits::PAGE,
     perm::{EXECUTE, Perm, READ, SetPerm, WRITE},
@@ -53,10 +53,33 @@ pub struct ShmStat {
 
 /// shmget(2): the id of the segment of `key`, made if there is none and `flags` say so.
 pub fn shmget(task: &StdArc<Task>, key: i32, size: u64, flags: i32) -> Result<i32, Refusal> {
-    task.reported("shmget", get(task, key, size, flags))
+    match task.reported("shmget", get(task, key, size, flags, || Ok::<_, Never>(None)))? {
+        Ok(id) => Ok(id),
+        Err(never) => match never {},
+    }
 }
 
-fn get(task: &Task, key: i32, size: u64, flags: i32) -> Result<i32, Refusal> {
+enum Never {}
+
+/// The same for an embedder that has to make the memory of a new segment: `make` is called when
+/// nothing else stands in the way, and what it refuses is not made.
+pub fn shmget_with<E>(
+    task: &StdArc<Task>,
+    key: i32,
+    size: u64,
+    flags: i32,
+    make: impl FnOnce() -> Result<StdArc<dyn Part>, E>,
+) -> Result<Result<i32, E>, Refusal> {
+    task.reported("shmget", get(task, key, size, flags, || make().map(Some)))
+}
+
+fn get<E>(
+    task: &Task,
+    key: i32,
+    size: u64,
+    flags: i32,
+    make: impl FnOnce() -> Result<Option<StdArc<dyn Part>>, E>,
+) -> Result<Result<i32, E>, Refusal> {
     let caller = Caller::of(task)?;
     let mut state = caller.objects().state.lock();
     let fits = |segment: &Segment| match size > segment.size {
@@ -64,7 +87,7 @@ fn get(task: &Task, key: i32, size: u64, flags: i32) -> Result<i32, Refusal> {
         false => Ok(()),
     };
     if let Some(id) = state.shm.get(key, flags, &caller.cred, caller.owner(), fits)? {
-        return Ok(id);
+        return Ok(Ok(id));
     }
     let limits = state.limits;
     if size == 0 || size > limits.shmmax {
@@ -81,11 +104,16 @@ fn get(task: &Task, key: i32, size: u64, flags: i32) -> Result<i32, Refusal> {
             .with("size", size)
             .with("limit", limits.shmall));
     };
-    let id = state.shm.add(limits.shmmni, Perm::new(key, flags, &caller.cred), segment)?;
+    state.shm.has_room(limits.shmmni)?;
+    let part = match make() {
+        Ok(part) => part,
+        Err(error) => return Ok(Err(error)),
+    };
+    let id = state.shm.add(limits.shmmni, Perm::new(key, flags, &caller.cred), segment, part)?;
     state.pages = all;
     drop(state);
     task.with_ipc(|ipc| ipc.made_segment_in(caller.objects()));
-    Ok(id)
+    Ok(Ok(id))
 }
 
 /// How shmat(2) wants a segment.
@@ -95,6 +123,13 @@ pub struct Attach {
     pub read_only: bool,
     /// `SHM_EXEC`
     pub execute: bool,
+}
+
+impl Attach {
+    fn wanted(self) -> u32 {
+        let wanted = if self.read_only { READ } else { READ | WRITE };
+        if self.execute { wanted | EXECUTE } else { wanted }
+    }
 }
 
 /// One attachment of a segment to a memory image. A forked child gets a clone of each of its
@@ -140,16 +175,29 @@ impl Drop for Attachment {
     }
 }
 
+/// Checks whether shmat(2) may have a segment, for an embedder whose attachments somebody else
+/// counts ([`IpcNs::set_attached`]); gives what the embedder keeps of it.
+pub fn may_shmat(
+    task: &StdArc<Task>,
+    id: i32,
+    how: Attach,
+) -> Result<Option<StdArc<dyn Part>>, Refusal> {
+    let check = || {
+        let caller = Caller::of(task)?;
+        let state = caller.objects().state.lock();
+        let segment = state.shm.find(id)?;
+        segment.perm.permits(&caller.cred, caller.owner(), how.wanted())?;
+        Ok(segment.part.clone())
+    };
+    task.reported("shmat", check())
+}
+
 /// shmat(2), as far as the segment is concerned; addresses are the embedder's.
 pub fn shmat(task: &StdArc<Task>, id: i32, how: Attach) -> Result<Attachment, Refusal> {
     let attach = || {
         let caller = Caller::of(task)?;
         let mut state = caller.objects().state.lock();
-        let mut wanted = if how.read_only { READ } else { READ | WRITE };
-        if how.execute {
-            wanted |= EXECUTE;
-        }
-        state.shm.find(id)?.perm.permits(&caller.cred, caller.owner(), wanted)?;
+        state.shm.find(id)?.perm.permits(&caller.cred, caller.owner(), how.wanted())?;
         let segment = state.shm.find_mut(id).ok_or_else(|| unknown(id))?;
         segment.object.attached += 1;
         Ok(Attachment { objects: StdArc::downgrade(caller.objects()), id })
@@ -219,6 +267,27 @@ pub fn shm_remove(task: &StdArc<Task>, id: i32) -> Result<(), Refusal> {
         Ok(())
     };
     task.reported("shmctl", remove())
+}
+
+impl IpcNs {
+    /// Tells the model how often a segment is attached now, where somebody else counts, and whether
+    /// it has been detached since that was last told. It is removed if that removes it.
+    pub fn set_attached(&self, id: i32, attached: u64, detached: bool) {
+        let mut state = self.objects.state.lock();
+        let Some(segment) = state.shm.find_mut(id) else { return };
+        let was = core::mem::replace(&mut segment.object.attached, attached);
+        if segment.object.doomed || detached || was > 0 {
+            state.sweep(id);
+        }
+    }
+
+    /// The segments that go when nobody has them attached any more.
+    pub fn transient_segments(&self) -> Vec<i32> {
+        let state = self.objects.state.lock();
+        let forced = state.limits.shm_rmid_forced;
+        let goes = |segment: &Segment| segment.doomed || forced;
+        state.shm.iter().filter(|one| goes(&one.object)).map(|one| one.id).collect()
+    }
 }
 
 impl State {

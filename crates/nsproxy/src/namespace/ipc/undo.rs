@@ -81,7 +81,10 @@ impl Drop for UndoList {
         for (objects, id) in core::mem::take(&mut *self.sets.lock()) {
             let Some(objects) = objects.upgrade() else { continue };
             if let Some(set) = objects.state.lock().sem.find_mut(id) {
-                set.object.undo(self.id);
+                let numbers = set.object.undo(self.id);
+                if let (Some(part), false) = (&set.part, numbers.is_empty()) {
+                    part.undone(&numbers);
+                }
             }
         }
     }

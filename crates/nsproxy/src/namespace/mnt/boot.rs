@@ -1,8 +1,8 @@
 //! What is mounted before there are rules: the tree that a system begins with.
 
-use super::{Dentry, MountFlags, Place, Super, lock::MountTurn};
+use super::{Dentry, MountFlags, Place, Super, lock::MountTurn, tree::Mount};
 use crate::{namespace::Namespace, system::System};
-use alloc::sync::Arc as StdArc;
+use alloc::{collections::BTreeSet, sync::Arc as StdArc};
 
 impl System {
     /// Mounts a file system in the initial mount namespace, on `at`, or over its root, and says
@@ -26,6 +26,20 @@ impl System {
             StdArc::clone(&tree.get(top).hold)
         });
         Some(Place::new(at.kernel(), &hold, root))
+    }
+
+    /// Every file and directory that a mount shows or is on, or that is somebody's root or working
+    /// directory: those that the embedder has to know.
+    pub fn dentries_in_use(&self) -> BTreeSet<Dentry> {
+        let kernel = self.kernel();
+        let mut all = kernel.mounts.with(|tree| {
+            let of = |mount: &Mount| [Some(mount.root), mount.parent.map(|(_, point)| point)];
+            tree.mounts.values().flat_map(of).flatten().collect::<BTreeSet<_>>()
+        });
+        for places in kernel.everybody.all() {
+            all.extend([places.root().dentry(), places.pwd().dentry()]);
+        }
+        all
     }
 
     /// Mounts a file system in no namespace, as the kernel does with those of pipes, sockets and

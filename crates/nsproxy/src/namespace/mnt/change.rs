@@ -4,6 +4,7 @@ use super::{
     MountFlags, Place, Propagation, Super,
     attach::Staged,
     detach::End,
+    idmap::Idmap,
     lock::MountTurn,
     tree::{MountId, Tree},
 };
@@ -17,13 +18,16 @@ pub(super) enum Step {
     Nothing,
     /// Put a tree on a place. `built`: it was built for this, and goes if it is not put there.
     Attach { staged: Staged, top: MountId, built: bool },
-    /// Change the flags of mounts, and perhaps whether their file system is read-only, and how
-    /// they propagate.
+    /// Change the flags of mounts, and perhaps whether their file system is read-only, how they
+    /// propagate, and their id maps.
     Modify {
         flags: Vec<(MountId, MountFlags)>,
         readonly: Option<(StdArc<Super>, bool)>,
         propagation: Option<(Vec<MountId>, Propagation)>,
+        idmap: Option<StdArc<Idmap>>,
     },
+    /// Put a mount into the peer group of another.
+    Group { from: MountId, to: MountId },
     /// Unmount a tree here, and wherever that is heard of.
     Unmount { top: MountId, end: End },
     /// Exchange the root mount.
@@ -61,12 +65,13 @@ impl MountChange {
             Step::Attach { staged, .. } => {
                 self.turn.with(|tree| tree.commit_attach(staged, &by));
             }
-            Step::Modify { flags, readonly, propagation } => {
+            Step::Modify { flags, readonly, propagation, idmap } => {
                 if let Some((sb, readonly)) = readonly {
                     sb.set_readonly(readonly);
                 }
-                self.turn.with(|tree| tree.modify(flags, propagation));
+                self.turn.with(|tree| tree.modify(flags, propagation, idmap));
             }
+            Step::Group { from, to } => self.turn.with(|tree| tree.enter_group(from, to)),
             Step::Unmount { top, end } => self.turn.with(|tree| tree.unmount(top, end, true)),
             Step::Pivot(pivot) => {
                 self.turn.with(|tree| tree.pivot(&pivot));
@@ -99,10 +104,14 @@ impl Tree {
         &mut self,
         flags: Vec<(MountId, MountFlags)>,
         propagation: Option<(Vec<MountId>, Propagation)>,
+        idmap: Option<StdArc<Idmap>>,
     ) {
         for (id, new) in flags {
             if let Some(mount) = self.edit(id) {
                 mount.flags = mount.flags.replaced(new);
+                if let Some(idmap) = &idmap {
+                    mount.idmap = Some(StdArc::clone(idmap));
+                }
             }
         }
         if let Some((ids, to)) = propagation {
@@ -117,6 +126,7 @@ impl fmt::Debug for MountChange {
             Step::Nothing => "nothing",
             Step::Attach { .. } => "attach",
             Step::Modify { .. } => "modify",
+            Step::Group { .. } => "group",
             Step::Unmount { .. } => "unmount",
             Step::Pivot(_) => "pivot",
         };

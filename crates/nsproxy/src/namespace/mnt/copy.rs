@@ -44,6 +44,7 @@ impl Tree {
         };
         let (group, master, unbindable) = links;
         let (pin, same_root) = (self.get(old).pin.clone(), self.get(old).root == root);
+        let idmap = self.get(old).idmap.clone();
         let whole = self.get(old).whole && same_root;
         let id = self.create(&sb, root, &source, flags);
         let slave = matches!(kinship, Kinship::Slave | Kinship::SharedSlave);
@@ -52,6 +53,7 @@ impl Tree {
             mount.peers.unbindable = unbindable && keep_unbindable;
             mount.pin = if same_root { pin } else { None };
             mount.whole = whole;
+            mount.idmap = idmap;
             if peer {
                 mount.peers.group = group;
                 mount.peers.shared = true;

@@ -1,16 +1,16 @@
 //! open_tree(2) and move_mount(2): trees of mounts that are in nobody's namespace.
 
 use super::{
-    Files, MountChange, Mounter, Place,
+    Dentry, Files, MountFlags, Mounter, Onto, Place, Super, Table,
     lock::{MountTurn, reap},
     setattr::{AT_LOOKUP, AT_RECURSIVE},
     tree::{MountId, NsKey, Space, Tree},
 };
 use crate::{
-    Kind,
+    KernelVersion, Kind,
     limits::Charge,
     rule::{Refusal, Refuse, Rule},
-    sync::Arc,
+    sync::{Arc, Weak},
     system::Kernel,
     task::Task,
 };
@@ -23,6 +23,8 @@ const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = 0o2_000_000;
 /// `MOVE_MOUNT_F_*` and `MOVE_MOUNT_T_*`: how the two paths are looked up.
 const MOVE_MOUNT_LOOKUP: u32 = 0x77;
+const MOVE_MOUNT_SET_GROUP: u32 = 0x100;
+const MOVE_MOUNT_BENEATH: u32 = 0x200;
 
 /// What open_tree(2) is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +50,21 @@ impl DetachedTree {
     /// Its top.
     pub fn root(&self) -> Place {
         self.root.clone()
+    }
+
+    /// Its mounts now; empty once it was moved to a namespace.
+    pub fn table(&self) -> Table {
+        self.kernel.mounts.with(|tree| tree.table(self.key))
+    }
+
+    /// Names it, as [`AnyNamespace::id`](crate::AnyNamespace::id) does a namespace.
+    pub fn id(&self) -> u64 {
+        self.key
+    }
+
+    /// A file or directory seen through one of the mounts of its table.
+    pub fn place(&self, table: &Table, on: MountId, dentry: Dentry) -> Option<Place> {
+        table.place_of(&self.kernel, on, dentry)
     }
 }
 
@@ -103,51 +120,74 @@ fn copy(
     recursive: bool,
 ) -> Result<DetachedTree, Refusal> {
     let mounter = Mounter::check(task, "open_tree")?;
-    let owner = mounter.ns.owner();
-    let charge = Charge::take(&owner, mounter.cred.euid, Kind::Mnt)?;
-    let turn = MountTurn::take(&task.kernel);
-    let key = task.kernel.next_id();
-    let hold = turn.with(|tree| {
+    mounter.detached(source.dentry(), |tree| {
         mounter.may_copy(tree, files, source, recursive)?;
-        let root = mounter.copy(tree, files, source, recursive);
-        let space = Space {
-            root,
-            count: 0,
-            owner,
-            origin: Some(mounter.key()),
-            generation: StdArc::new(AtomicU64::new(0)),
-            charge: Some(charge),
-        };
-        tree.spaces.insert(key, space);
-        tree.enter(root, key);
-        Ok(StdArc::clone(&tree.get(root).hold))
-    })?;
-    let root = Place::new(&task.kernel, &hold, source.dentry());
-    Ok(DetachedTree { kernel: Arc::clone(&task.kernel), key, root })
+        Ok(mounter.copy(tree, files, source, recursive))
+    })
 }
 
 impl Mounter {
-    /// Checks who calls move_mount(2), and its flags, before the paths are looked up.
-    ///
-    /// `MOVE_MOUNT_SET_GROUP` and `MOVE_MOUNT_BENEATH` are unknown, as before 5.15 and 6.5.
-    pub fn of_move_mount(task: &StdArc<Task>, flags: u32) -> Result<Mounter, Refusal> {
+    /// Mounts a file system that was made in no namespace: fsmount(2).
+    pub fn mount_detached(
+        &self,
+        files: &dyn Files,
+        sb: &StdArc<Super>,
+        root: Dentry,
+        source: &[u8],
+        flags: MountFlags,
+    ) -> Result<DetachedTree, Refusal> {
+        let made = self.detached(root, |tree| {
+            let locks = tree.may_show(files, self.key(), sb, flags)?;
+            Ok(tree.create(sb, root, &StdArc::from(source), flags | locks))
+        });
+        self.task.reported(self.call, made)
+    }
+
+    /// A tree in no namespace, of what `build` makes; `root` is what its top shows.
+    fn detached(
+        &self,
+        root: Dentry,
+        build: impl FnOnce(&mut Tree) -> Result<MountId, Refusal>,
+    ) -> Result<DetachedTree, Refusal> {
+        let kernel = self.kernel();
+        let owner = self.ns.owner();
+        let charge = Charge::take(&owner, self.cred.euid, Kind::Mnt)?;
+        let turn = MountTurn::take(kernel);
+        let key = kernel.next_id();
+        let hold = turn.with(|tree| {
+            let top = build(tree)?;
+            let space = Space {
+                root: top,
+                count: 0,
+                owner,
+                namespace: Weak::new(),
+                origin: Some(self.key()),
+                generation: StdArc::new(AtomicU64::new(0)),
+                charge: Some(charge),
+            };
+            tree.spaces.insert(key, space);
+            tree.enter(top, key);
+            Ok(StdArc::clone(&tree.get(top).hold))
+        })?;
+        let root = Place::new(kernel, &hold, root);
+        Ok(DetachedTree { kernel: Arc::clone(kernel), key, root })
+    }
+}
+
+impl Mounter {
+    /// Checks who calls move_mount(2), and its flags, before the paths are looked up. Says which side
+    /// of the target is meant.
+    pub fn of_move_mount(task: &StdArc<Task>, flags: u32) -> Result<(Mounter, Onto), Refusal> {
         let mounter = Mounter::of(task, "move_mount")?;
+        let since =
+            |major, minor| task.kernel.config.version.since(KernelVersion::new(major, minor));
         let known = match flags & !MOVE_MOUNT_LOOKUP {
-            0 => Ok(mounter),
+            0 => Ok((mounter, Onto::Top)),
+            MOVE_MOUNT_SET_GROUP if since(5, 15) => Ok((mounter, Onto::Group)),
+            MOVE_MOUNT_BENEATH if since(6, 5) => Ok((mounter, Onto::Beneath)),
             _ => Err(Rule::MoveMountFlagUnknown.refuse()),
         };
         task.reported("move_mount", known)
-    }
-
-    /// Prepares move_mount(2): the mount at `source`, or the tree of a [`DetachedTree`], goes to
-    /// `target`.
-    pub fn move_mount(
-        &self,
-        files: &dyn Files,
-        source: &Place,
-        target: &Place,
-    ) -> Result<MountChange, Refusal> {
-        self.shift(files, source, target)
     }
 }
 
@@ -156,6 +196,12 @@ impl Tree {
     pub(super) fn is_detached_top(&self, id: MountId) -> bool {
         let space = self.mounts.get(&id).and_then(|mount| self.spaces.get(&mount.ns?));
         space.is_some_and(|space| space.origin.is_some() && space.root == id)
+    }
+
+    /// Says whether a mount is in a tree in no namespace: nobody can have met it on a path.
+    pub(super) fn is_detached(&self, id: MountId) -> bool {
+        let space = self.mounts.get(&id).and_then(|mount| self.spaces.get(&mount.ns?));
+        space.is_some_and(|space| space.origin.is_some())
     }
 
     /// Says whether a mount is in a tree that was copied from the namespace `ns`, by a member of

@@ -2,8 +2,12 @@
 //!
 //! Contents, names and permissions stay outside. A file is a number within a file system.
 
-use crate::{AnyNamespace, namespace::user::UserNs, sync::Arc};
-use alloc::{string::String, vec::Vec};
+use crate::{
+    AnyNamespace,
+    namespace::user::UserNs,
+    sync::{Arc, Mutex},
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,7 +57,11 @@ pub struct Super {
     owner: Arc<UserNs>,
     internal: bool,
     revealing: bool,
+    idmappable: bool,
     readonly: AtomicBool,
+    options: Mutex<String>,
+    /// Dropped with it.
+    keeps: Option<Box<dyn core::any::Any + Send + Sync>>,
 }
 
 impl Super {
@@ -67,8 +75,31 @@ impl Super {
             owner: Arc::clone(owner),
             internal: false,
             revealing: false,
+            idmappable: false,
             readonly: AtomicBool::new(false),
+            options: Mutex::new(String::new()),
+            keeps: None,
         }
+    }
+
+    /// The same with options of its own, as `mountinfo` shows them behind `rw`: `size=64k,mode=755`.
+    #[must_use]
+    pub fn with_options(self, options: &str) -> Super {
+        self.set_options(options);
+        self
+    }
+
+    /// The same, and keeps something of the embedder's that goes with the file system. It is dropped
+    /// while no lock is held, but perhaps in the middle of an operation: it must not begin another.
+    #[must_use]
+    pub fn keeping(mut self, what: Box<dyn core::any::Any + Send + Sync>) -> Super {
+        self.keeps = Some(what);
+        self
+    }
+
+    /// Gives it other options.
+    pub fn set_options(&self, options: &str) {
+        *self.options.lock() = String::from(options);
     }
 
     /// The same, of the kernel's own file systems (pipes, sockets), which cannot be mounted.
@@ -83,6 +114,14 @@ impl Super {
     #[must_use]
     pub fn revealing(mut self) -> Super {
         self.revealing = true;
+        self
+    }
+
+    /// The same, of a type that can show its files as other people's: mounts of it can have an id
+    /// map (ext4, tmpfs, but not proc).
+    #[must_use]
+    pub fn idmappable(mut self) -> Super {
+        self.idmappable = true;
         self
     }
 
@@ -106,6 +145,11 @@ impl Super {
         Arc::clone(&self.owner)
     }
 
+    /// Its options, as `mountinfo` shows them behind `rw`.
+    pub fn options(&self) -> String {
+        self.options.lock().clone()
+    }
+
     pub(super) fn owner_ref(&self) -> &UserNs {
         &self.owner
     }
@@ -116,6 +160,10 @@ impl Super {
 
     pub(super) fn is_revealing(&self) -> bool {
         self.revealing
+    }
+
+    pub(super) fn can_be_idmapped(&self) -> bool {
+        self.idmappable
     }
 
     /// Says whether the file system itself, and so every mount of it, is read-only.

@@ -16,6 +16,8 @@
 //! cleaned up when the turn is given back.
 
 mod attach;
+mod attributes;
+mod beneath;
 mod bind;
 mod boot;
 mod change;
@@ -24,6 +26,8 @@ mod detach;
 mod detached;
 mod files;
 mod flags;
+mod idmap;
+mod ioctl;
 mod lock;
 mod modify;
 mod mount;
@@ -33,23 +37,29 @@ mod place;
 mod places;
 mod remove;
 mod reveal;
+mod set_group;
 mod setattr;
 mod shift;
 mod slots;
+mod status;
 mod table;
 mod text;
 mod tree;
 mod umount;
 
+pub use beneath::Onto;
 pub use change::MountChange;
 pub use detached::{DetachedTree, OpenTree, open_tree, open_tree_flags};
 pub use files::{Dentry, Files, Super};
 pub use flags::{MountFlags, MsFlags, Propagation, UmountFlags};
+pub use idmap::IdmapFile;
+pub use ioctl::{MountsInfo, ioctl_mnt_id, ioctl_mnt_info, ioctl_mnt_neighbour};
 pub use mount::{FsType, MountMode, Mounter, Scope, begin_mount};
 pub use place::Place;
 pub use places::chroot;
 pub use remove::{Removal, prepare_remove};
 pub use setattr::{MountAttr, setattr_flags};
+pub use status::{MountList, MountStatus, mount_list, mount_status};
 pub use table::{Mounted, Table};
 pub use text::{mountinfo, mounts};
 pub use tree::MountId;
@@ -66,7 +76,7 @@ use crate::{
     namespace::user::UserNs,
     rcu::Published,
     rule::{Refusal, Refuse, Rule, Value},
-    sync::Arc,
+    sync::{Arc, Weak},
     system::Kernel,
 };
 use alloc::sync::Arc as StdArc;
@@ -115,13 +125,19 @@ impl MntNs {
             tree.found(key, root, owner, &generation);
             tree.table(key)
         });
-        Arc::new(MntNs {
+        let new = Arc::new(MntNs {
             owner: Arc::clone(owner),
             generation,
             table: Published::new(Arc::new(table)),
             _charge: charge,
             identity,
-        })
+        });
+        new.mounts().with(|tree| {
+            if let Some(space) = tree.spaces.get_mut(&key) {
+                space.namespace = Weak::of(&new);
+            }
+        });
+        new
     }
 
     /// Its inode number.
@@ -189,7 +205,9 @@ impl Tree {
     /// Makes a tree of mounts a namespace.
     fn found(&mut self, key: NsKey, root: Id, owner: &Arc<UserNs>, generation: &StdArc<AtomicU64>) {
         let (owner, generation) = (Arc::clone(owner), StdArc::clone(generation));
-        let space = Space { root, count: 0, owner, origin: None, generation, charge: None };
+        let namespace = Weak::new();
+        let space =
+            Space { root, count: 0, owner, namespace, origin: None, generation, charge: None };
         self.spaces.insert(key, space);
         self.enter(root, key);
     }

@@ -33,7 +33,8 @@ impl Mounter {
             }
             let Step::Modify { flags: mounts, .. } = step else { return Ok(step) };
             let readonly = MsFlags::from_argument(flags).contains(MsFlags::RDONLY);
-            Ok(Step::Modify { flags: mounts, readonly: Some((sb, readonly)), propagation: None })
+            let readonly = Some((sb, readonly));
+            Ok(Step::Modify { flags: mounts, readonly, propagation: None, idmap: None })
         });
         self.changed(turn, result)
     }
@@ -50,7 +51,7 @@ impl Mounter {
         let new = MsFlags::from_argument(flags).of_mount(Some(mount.flags));
         tree.keeps_locks(target.mount(), new)?;
         let flags = alloc::vec![(target.mount(), new)];
-        let step = Step::Modify { flags, readonly: None, propagation: None };
+        let step = Step::Modify { flags, readonly: None, propagation: None, idmap: None };
         Ok((step, StdArc::clone(&mount.sb)))
     }
 
@@ -67,13 +68,17 @@ impl Mounter {
                 false => alloc::vec![target.mount()],
             };
             let propagation = Some((ids, to));
-            Ok(Step::Modify { flags: Vec::new(), readonly: None, propagation })
+            Ok(Step::Modify { flags: Vec::new(), readonly: None, propagation, idmap: None })
         });
         self.changed(turn, result)
     }
 
-    /// This goes by the namespace of the mount, which need not be the caller's.
-    fn may_change_propagation(&self, tree: &Tree, target: &Place) -> Result<(), Refusal> {
+    /// Refuses to change how a mount propagates. This goes by the namespace of the mount, which need not be the caller's.
+    pub(super) fn may_change_propagation(
+        &self,
+        tree: &Tree,
+        target: &Place,
+    ) -> Result<(), Refusal> {
         let space = tree.get(target.mount()).ns.and_then(|ns| tree.spaces.get(&ns));
         let Some(space) = space else { return Err(Rule::PropagationUnmounted.refuse()) };
         match self.cred.has(&space.owner, Cap::SYS_ADMIN) {

@@ -250,9 +250,20 @@ impl Tree {
             Some(top) => (top, self.get(top).root),
             None => (target.mount(), target.dentry()),
         };
+        self.can_hold(files, onto, point)?;
+        Ok((onto, point))
+    }
+
+    /// Refuses a place that is gone.
+    pub(super) fn can_hold(
+        &self,
+        files: &dyn Files,
+        onto: MountId,
+        point: Dentry,
+    ) -> Result<(), Refusal> {
         let there = self.mounts.get(&onto).is_some_and(|mount| mount.ns.is_some());
         match there && !files.is_unlinked(point) {
-            true => Ok((onto, point)),
+            true => Ok(()),
             false => Err(Rule::MountpointRemoved.refuse()),
         }
     }

@@ -147,3 +147,22 @@ impl Task {
         self.with_places(Places::pwd)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{CloneFlags, Config, Cred, System, exit, unshare};
+
+    #[test]
+    fn nothing_is_kept_of_those_who_have_ended() {
+        let system = System::new(Config::default());
+        let known = || system.kernel().everybody.known.lock().len();
+        let before = known();
+        for _ in 0..3 {
+            let task = system.adopt(None, Cred::root(&system.init_user()));
+            unshare(&task, CloneFlags::NEWNS).unwrap();
+            assert!(known() > before);
+            exit(&task);
+        }
+        assert_eq!(known(), before);
+    }
+}

@@ -1,11 +1,15 @@
 //! mount_setattr(2): flags and propagation of a mount, or of a whole tree of them at once.
 //!
-//! Not here: `MOUNT_ATTR_IDMAP`, which is unknown as before 5.12; whether files are open for
-//! writing (EBUSY).
+//! Not here: whether files are open for writing (EBUSY).
 
 use super::{
-    MountChange, MountFlags, Mounter, MsFlags, Place, Propagation, change::Step, lock::MountTurn,
-    modify::asked_for, tree::Tree,
+    IdmapFile, MountChange, MountFlags, Mounter, MsFlags, Place, Propagation,
+    attributes::{self, ATIME},
+    change::Step,
+    idmap::{Asked, IDMAP},
+    lock::MountTurn,
+    modify::asked_for,
+    tree::Tree,
 };
 use crate::{
     rule::{Refusal, Refuse, Rule},
@@ -20,27 +24,13 @@ pub(super) const AT_RECURSIVE: u32 = 0x8000;
 const PAGE: u64 = 4096;
 /// The size of the first version of `struct mount_attr`, and of the last so far.
 const BLOCK: usize = 32;
-/// Values of the access time field: relative (0), none, strict.
-const ATIME: u64 = 0x70;
-const NOATIME: u64 = 0x10;
-const STRICTATIME: u64 = 0x20;
-
-/// The other attributes, and what they are here.
-const ATTRIBUTES: [(u64, MountFlags); 6] = [
-    (0x1, MountFlags::READONLY),
-    (0x2, MountFlags::NOSUID),
-    (0x4, MountFlags::NODEV),
-    (0x8, MountFlags::NOEXEC),
-    (0x80, MountFlags::NODIRATIME),
-    (0x20_0000, MountFlags::NOSYMFOLLOW),
-];
-
 /// What mount_setattr(2) is asked to change, checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MountAttr {
     set: MountFlags,
     clear: MountFlags,
     propagation: Option<Propagation>,
+    idmap: Option<Asked>,
 }
 
 /// Checks the flags of mount_setattr(2), the first thing it looks at; says whether the whole tree
@@ -72,12 +62,21 @@ impl MountAttr {
     }
 
     /// Reads the attributes, `block` being as long as [`block_len`](MountAttr::block_len) allowed;
-    /// `None` if nothing is to be changed: the path is not even looked up then.
-    pub fn from_block(mounter: &Mounter, block: &[u8]) -> Result<Option<MountAttr>, Refusal> {
-        mounter.task.reported("mount_setattr", MountAttr::read(block))
+    /// `None` if nothing is to be changed: the path is not even looked up then. `file` says what a
+    /// descriptor is, and is asked if the mount is to get an id map.
+    pub fn from_block(
+        mounter: &Mounter,
+        block: &[u8],
+        file: impl FnOnce(i32) -> IdmapFile,
+    ) -> Result<Option<MountAttr>, Refusal> {
+        mounter.task.reported("mount_setattr", MountAttr::read(mounter, block, file))
     }
 
-    fn read(block: &[u8]) -> Result<Option<MountAttr>, Refusal> {
+    fn read(
+        mounter: &Mounter,
+        block: &[u8],
+        file: impl FnOnce(i32) -> IdmapFile,
+    ) -> Result<Option<MountAttr>, Refusal> {
         let (known, tail) = block.split_at(block.len().min(BLOCK));
         if tail.iter().any(|byte| *byte != 0) {
             return Err(Rule::SetattrTailUsed.refuse());
@@ -86,7 +85,7 @@ impl MountAttr {
         for (field, bytes) in fields.iter_mut().zip(known.chunks_exact(8)) {
             *field = bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
         }
-        let [set, clear, propagation, _] = fields;
+        let [set, clear, propagation, user] = fields;
         if (set, clear, propagation) == (0, 0, 0) {
             return Ok(None);
         }
@@ -96,24 +95,26 @@ impl MountAttr {
             _ if MsFlags::PROPAGATION.contains(all) && asked_for(all).is_some() => asked_for(all),
             _ => return Err(Rule::SetattrPropagation.refuse()),
         };
-        let unknown = ATTRIBUTES.iter().fold(!ATIME, |rest, (bit, _)| rest & !bit);
-        if (set | clear) & unknown != 0 {
+        if !attributes::are_known((set | clear) & !IDMAP) {
             return Err(Rule::SetattrUnknown.refuse());
         }
-        let flags = |bits: u64| {
-            let given = ATTRIBUTES.iter().filter(|(bit, _)| bits & bit != 0);
-            given.fold(MountFlags::empty(), |all, (_, flag)| all | *flag)
+        let (now, gone) = (attributes::plain(set), attributes::plain(clear));
+        let mut attr = MountAttr { set: now, clear: gone, propagation, idmap: None };
+        // The field of access times as a whole is exchanged, or not at all.
+        let times = match (clear & ATIME, set & ATIME) {
+            (0, 0) => Some(MountFlags::empty()),
+            (ATIME, times) => attributes::times(times),
+            _ => None,
         };
-        let mut attr = MountAttr { set: flags(set), clear: flags(clear), propagation };
-        attr.set |= match (clear & ATIME, set & ATIME) {
-            (0, 0) => MountFlags::empty(),
-            (ATIME, 0) => MountFlags::RELATIME,
-            (ATIME, NOATIME) => MountFlags::NOATIME,
-            (ATIME, STRICTATIME) => MountFlags::empty(),
-            _ => return Err(Rule::SetattrAtime.refuse()),
-        };
+        attr.set |= times.ok_or(Rule::SetattrAtime.refuse())?;
         if clear & ATIME != 0 {
             attr.clear |= MountFlags::RELATIME | MountFlags::NOATIME;
+        }
+        if clear & IDMAP != 0 {
+            return Err(Rule::IdmapStays.refuse());
+        }
+        if set & IDMAP != 0 {
+            attr.idmap = Some(mounter.idmap_asked(user, file)?);
         }
         Ok(Some(attr))
     }
@@ -152,9 +153,13 @@ impl Mounter {
         for id in &ids {
             let new = (tree.get(*id).flags - attr.clear) | attr.set;
             tree.keeps_locks(*id, new)?;
+            if let Some(asked) = &attr.idmap {
+                self.may_get_idmap(tree, *id, asked)?;
+            }
             flags.push((*id, new));
         }
+        let idmap = attr.idmap.as_ref().map(Asked::maps);
         let propagation = attr.propagation.map(|to| (ids, to));
-        Ok(Step::Modify { flags, readonly: None, propagation })
+        Ok(Step::Modify { flags, readonly: None, propagation, idmap })
     }
 }

@@ -1,7 +1,7 @@
 //! mount(2) with `MS_MOVE`, and move_mount(2): a mount, with all below it, goes to another place.
 
 use super::{
-    Files, MountChange, MountFlags, Mounter, Place, change::Step, lock::MountTurn, tree::Tree,
+    Files, MountChange, MountFlags, Mounter, Onto, Place, change::Step, lock::MountTurn, tree::Tree,
 };
 use crate::rule::{Refusal, Refuse, Rule};
 
@@ -13,23 +13,42 @@ impl Mounter {
         source: &Place,
         target: &Place,
     ) -> Result<MountChange, Refusal> {
+        self.move_mount(files, source, target, Onto::Top)
+    }
+
+    /// Prepares move_mount(2): the mount at `source`, or the tree of a
+    /// [`DetachedTree`](super::DetachedTree), goes to `target`.
+    pub fn move_mount(
+        &self,
+        files: &dyn Files,
+        source: &Place,
+        target: &Place,
+        onto: Onto,
+    ) -> Result<MountChange, Refusal> {
         let turn = MountTurn::take(self.kernel());
-        let result = turn.with(|tree| self.stage_move(tree, files, source, target));
+        let result = turn.with(|tree| match onto {
+            Onto::Group => self.stage_group(tree, files, source, target),
+            onto => self.stage_move(tree, files, source, target, onto),
+        });
         self.changed(turn, result)
     }
 
-    pub(super) fn stage_move(
+    fn stage_move(
         &self,
         tree: &mut Tree,
         files: &dyn Files,
         source: &Place,
         target: &Place,
+        side: Onto,
     ) -> Result<Step, Refusal> {
         tree.is_mount_root(source, "source")?;
         if files.is_directory(source.dentry()) != files.is_directory(target.dentry()) {
             return Err(Rule::MoveShapesDiffer.refuse());
         }
-        let (onto, point) = tree.target(files, target)?;
+        let (onto, point) = match side {
+            Onto::Beneath => self.beneath(tree, files, source, target)?,
+            _ => tree.target(files, target)?,
+        };
         let top = source.mount();
         let own = tree.get(top).ns == Some(self.key());
         if own {

@@ -5,7 +5,8 @@ use super::{
     place::Hold,
     tree::{MountId, NsKey, Tree},
 };
-use alloc::{collections::BTreeMap, sync::Arc as StdArc};
+use crate::AnyNamespace;
+use alloc::{sync::Arc as StdArc, vec::Vec};
 use core::sync::atomic::Ordering;
 
 /// A mount as it was at the table's moment.
@@ -13,6 +14,8 @@ use core::sync::atomic::Ordering;
 pub struct Mounted {
     /// Its number.
     pub id: MountId,
+    /// The number that `mountinfo` shows.
+    pub shown: u32,
     /// On which directory of which mount; `None` for the root of the namespace.
     pub parent: Option<(MountId, Dentry)>,
     /// The file or directory that it shows.
@@ -21,6 +24,8 @@ pub struct Mounted {
     pub sb: StdArc<Super>,
     /// Its flags.
     pub flags: MountFlags,
+    /// The namespace that its root stands for, which it keeps alive.
+    pub pin: Option<AnyNamespace>,
     hold: StdArc<Hold>,
 }
 
@@ -28,8 +33,10 @@ pub struct Mounted {
 pub struct Table {
     generation: u64,
     root: MountId,
-    mounts: BTreeMap<MountId, Mounted>,
-    at: BTreeMap<(MountId, Dentry), MountId>,
+    /// By their numbers.
+    mounts: Vec<Mounted>,
+    /// By what they are mounted on. Lists are sooner made than trees, and never added to.
+    at: Vec<((MountId, Dentry), MountId)>,
 }
 
 impl Table {
@@ -45,17 +52,19 @@ impl Table {
 
     /// A mount of the namespace.
     pub fn get(&self, id: MountId) -> Option<&Mounted> {
-        self.mounts.get(&id)
+        let place = self.mounts.binary_search_by_key(&id, |mount| mount.id).ok()?;
+        Some(&self.mounts[place])
     }
 
     /// Every mount, in the order in which they were made.
     pub fn iter(&self) -> impl Iterator<Item = &Mounted> {
-        self.mounts.values()
+        self.mounts.iter()
     }
 
     /// What is mounted on a directory seen through a mount.
     pub fn mounted_at(&self, on: MountId, point: Dentry) -> Option<&Mounted> {
-        self.mounts.get(self.at.get(&(on, point))?)
+        let place = self.at.binary_search_by_key(&(on, point), |(at, _)| *at).ok()?;
+        self.get(self.at[place].1)
     }
 
     /// Where a walk stands that has come to a directory: there, or at the root of the last of the
@@ -70,8 +79,16 @@ impl Table {
 
     /// A file or directory seen through one of its mounts, as a value that keeps the mount in use.
     pub fn place(&self, ns: &super::MntNs, on: MountId, dentry: Dentry) -> Option<Place> {
-        let hold = &self.get(on)?.hold;
-        Some(Place::new(&ns.identity.kernel, hold, dentry))
+        self.place_of(&ns.identity.kernel, on, dentry)
+    }
+
+    pub(super) fn place_of(
+        &self,
+        kernel: &crate::sync::Arc<crate::system::Kernel>,
+        on: MountId,
+        dentry: Dentry,
+    ) -> Option<Place> {
+        Some(Place::new(kernel, &self.get(on)?.hold, dentry))
     }
 }
 
@@ -136,23 +153,29 @@ impl Tree {
     /// The table of a namespace as it is now.
     pub(super) fn table(&self, ns: NsKey) -> Table {
         let mut table =
-            Table { generation: 0, root: MountId(0), mounts: BTreeMap::new(), at: BTreeMap::new() };
+            Table { generation: 0, root: MountId(0), mounts: Vec::new(), at: Vec::new() };
         let Some(space) = self.spaces.get(&ns) else { return table };
         table.generation = space.generation.load(Ordering::Acquire);
         table.root = space.root;
-        for id in self.subtree(space.root) {
+        let mounted = |id: MountId| {
             let mount = self.get(id);
-            let mounted = Mounted {
+            Mounted {
                 id,
+                shown: mount.shown,
                 parent: mount.parent,
                 root: mount.root,
                 sb: StdArc::clone(&mount.sb),
                 flags: mount.flags,
+                pin: mount.pin.clone(),
                 hold: StdArc::clone(&mount.hold),
-            };
-            table.mounts.insert(id, mounted);
-            table.at.extend(mount.parent.map(|place| (place, id)));
-        }
+            }
+        };
+        let mut ids = self.subtree(space.root);
+        ids.sort_unstable();
+        table.mounts = ids.into_iter().map(mounted).collect();
+        let on = |mount: &Mounted| mount.parent.map(|place| (place, mount.id));
+        table.at = table.mounts.iter().filter_map(on).collect();
+        table.at.sort_unstable();
         table
     }
 }

@@ -1,11 +1,12 @@
 //! `/proc/PID/mountinfo` and `/proc/PID/mounts` (proc_pid_mountinfo(5), proc_pid_mounts(5)).
 
 use super::{
-    Dentry, Files, MountFlags,
+    Dentry, Files, MntNs, MountFlags,
     tree::{Mount, MountId, NsKey, Tree},
 };
 use crate::{namespace::Namespace, task::Task};
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::cell::RefCell;
 
 /// The mounts that `task` can reach from its root directory, a line for each, in the order in
 /// which they were made. Empty once it has exited.
@@ -19,10 +20,23 @@ pub fn mounts(task: &Task, files: &dyn Files) -> Vec<u8> {
 }
 
 /// Who reads: the namespace and the root directory.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     files: &'a dyn Files,
     ns: NsKey,
-    root: (MountId, Dentry),
+    pub(super) root: (MountId, Dentry),
+    /// What [`Tree::dominating`] said of a master's group. One group may have thousands of slaves
+    /// and as many members of which none can be seen.
+    nearest: RefCell<BTreeMap<u32, Option<u32>>>,
+}
+
+impl<'a> Reader<'a> {
+    /// `task`, about a namespace: its own from its root directory, another's from that one's root.
+    pub(super) fn of(task: &Task, ns: &MntNs, files: &'a dyn Files) -> Option<Reader<'a>> {
+        let is_own = task.nsproxy()?.mnt.identity().id() == ns.identity().id();
+        let root = if is_own { task.root() } else { ns.root() }?;
+        let root = (root.mount(), root.dentry());
+        Some(Reader { files, ns: ns.identity().id(), root, nearest: RefCell::default() })
+    }
 }
 
 /// A mount to be shown: itself, and its path.
@@ -35,10 +49,9 @@ type Line = fn(&Tree, &Reader<'_>, &Shown<'_>, &mut Vec<u8>);
 
 fn lines(task: &Task, files: &dyn Files, line: Line) -> Vec<u8> {
     let mut text = Vec::new();
-    let (Some(proxy), Some(root)) = (task.nsproxy(), task.root()) else { return text };
-    let reader =
-        Reader { files, ns: proxy.mnt.identity().id(), root: (root.mount(), root.dentry()) };
-    root.mounts().with(|tree| {
+    let Some(proxy) = task.nsproxy() else { return text };
+    let Some(reader) = Reader::of(task, &proxy.mnt, files) else { return text };
+    proxy.mnt.mounts().with(|tree| {
         let Some(space) = tree.spaces.get(&reader.ns) else { return };
         let mut all = tree.subtree(space.root);
         all.sort_unstable();
@@ -53,7 +66,7 @@ fn lines(task: &Task, files: &dyn Files, line: Line) -> Vec<u8> {
 
 impl Tree {
     /// The path of a mount as the reader would write it; `None` if it cannot reach it.
-    fn path(&self, reader: &Reader<'_>, id: MountId) -> Option<Vec<u8>> {
+    pub(super) fn path(&self, reader: &Reader<'_>, id: MountId) -> Option<Vec<u8>> {
         let (root, from) = reader.root;
         let mut parts: Vec<Vec<u8>> = Vec::new();
         let (mut at, mut dentry) = (id, self.get(id).root);
@@ -88,26 +101,35 @@ impl Tree {
         line.push(b' ');
         let readonly = mount.flags.contains(MountFlags::READONLY);
         line.extend_from_slice(if readonly { b"ro" } else { b"rw" });
-        push_options(line, mount.flags);
+        push_options(line, mount);
         self.push_tags(reader, mount, line);
         line.extend_from_slice(b" - ");
         escape(line, mount.sb.kind().as_bytes(), b"#");
         line.push(b' ');
         push_source(line, mount);
-        line.extend_from_slice(if mount.sb.is_readonly() { b" ro\n" } else { b" rw\n" });
+        line.extend_from_slice(if mount.sb.is_readonly() { b" ro" } else { b" rw" });
+        push_own_options(line, mount);
+        line.push(b'\n');
     }
 
     fn push_root(&self, reader: &Reader<'_>, mount: &Mount, line: &mut Vec<u8>) {
+        escape(line, &self.root_text(reader, mount), b"");
+    }
+
+    /// The path of what a mount shows within its file system.
+    pub(super) fn root_text(&self, reader: &Reader<'_>, mount: &Mount) -> Vec<u8> {
+        let mut text = Vec::new();
         if let Some(pin) = &mount.pin {
-            push(line, format_args!("{pin}"));
-            return;
+            push(&mut text, format_args!("{pin}"));
+            return text;
         }
         let top = Dentry { super_id: mount.root.super_id, id: 0 };
-        line.push(b'/');
-        escape(line, &reader.files.path(mount.root, top), b"");
+        text.push(b'/');
+        text.extend(reader.files.path(mount.root, top));
         if reader.files.is_unlinked(mount.root) {
-            line.extend_from_slice(b"//deleted");
+            text.extend_from_slice(b"//deleted");
         }
+        text
     }
 
     fn push_tags(&self, reader: &Reader<'_>, mount: &Mount, line: &mut Vec<u8>) {
@@ -118,7 +140,9 @@ impl Tree {
         if let Some(master) = peers.master {
             let master = self.get(master).peers.group;
             push(line, format_args!(" master:{master}"));
-            let nearest = self.dominating(reader, mount);
+            let known = reader.nearest.borrow().get(&master).copied();
+            let nearest = known.unwrap_or_else(|| self.dominating(reader, mount));
+            reader.nearest.borrow_mut().insert(master, nearest);
             if let Some(nearest) = nearest.filter(|nearest| *nearest != master) {
                 push(line, format_args!(" propagate_from:{nearest}"));
             }
@@ -129,7 +153,7 @@ impl Tree {
     }
 
     /// The nearest group above a slave that has a member which the reader can see.
-    fn dominating(&self, reader: &Reader<'_>, mount: &Mount) -> Option<u32> {
+    pub(super) fn dominating(&self, reader: &Reader<'_>, mount: &Mount) -> Option<u32> {
         let mut master = mount.peers.master;
         while let Some(above) = master {
             for peer in self.ring(above) {
@@ -154,7 +178,8 @@ impl Tree {
         escape(line, mount.sb.kind().as_bytes(), b"#");
         let readonly = mount.flags.contains(MountFlags::READONLY) || mount.sb.is_readonly();
         line.extend_from_slice(if readonly { b" ro" } else { b" rw" });
-        push_options(line, mount.flags);
+        push_options(line, mount);
+        push_own_options(line, mount);
         line.extend_from_slice(b" 0 0\n");
     }
 }
@@ -166,8 +191,17 @@ fn push_source(line: &mut Vec<u8>, mount: &Mount) {
     }
 }
 
-/// The flags that both formats show, in the kernel's order.
-fn push_options(line: &mut Vec<u8>, flags: MountFlags) {
+/// The options of the file system.
+fn push_own_options(line: &mut Vec<u8>, mount: &Mount) {
+    let options = mount.sb.options();
+    if !options.is_empty() {
+        line.push(b',');
+        line.extend_from_slice(options.as_bytes());
+    }
+}
+
+/// What both formats show of a mount, in the kernel's order.
+fn push_options(line: &mut Vec<u8>, mount: &Mount) {
     const NAMES: [(MountFlags, &[u8]); 7] = [
         (MountFlags::NOSUID, b",nosuid"),
         (MountFlags::NODEV, b",nodev"),
@@ -177,8 +211,11 @@ fn push_options(line: &mut Vec<u8>, flags: MountFlags) {
         (MountFlags::RELATIME, b",relatime"),
         (MountFlags::NOSYMFOLLOW, b",nosymfollow"),
     ];
-    for (_, name) in NAMES.into_iter().filter(|(flag, _)| flags.contains(*flag)) {
+    for (_, name) in NAMES.into_iter().filter(|(flag, _)| mount.flags.contains(*flag)) {
         line.extend_from_slice(name);
+    }
+    if mount.idmap.is_some() {
+        line.extend_from_slice(b",idmapped");
     }
 }
 

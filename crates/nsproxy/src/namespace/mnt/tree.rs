@@ -3,8 +3,9 @@
 //! One tree for all namespaces, as in the kernel, because propagation crosses them. Every id in
 //! here is of a mount that is in `mounts`; whoever takes one out takes it out of every list.
 
-use super::{Dentry, MountFlags, Super, place::Hold, slots::Numbers};
-use crate::{AnyNamespace, Kind, limits::Charge, namespace::user::UserNs, sync::Arc};
+use super::{Dentry, MountFlags, Super, idmap::Idmap, place::Hold, slots::Numbers};
+use crate::sync::{Arc, Weak};
+use crate::{AnyNamespace, Kind, limits::Charge, namespace::user::UserNs};
 use alloc::{collections::BTreeMap, sync::Arc as StdArc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,6 +37,8 @@ pub(super) struct Mount {
     pub(super) hold: StdArc<Hold>,
     /// The namespace that its root stands for, kept alive by it.
     pub(super) pin: Option<AnyNamespace>,
+    /// What it makes of the owners of files.
+    pub(super) idmap: Option<StdArc<Idmap>>,
 }
 
 impl Mount {
@@ -50,6 +53,8 @@ pub(super) struct Space {
     pub(super) root: MountId,
     pub(super) count: usize,
     pub(super) owner: Arc<UserNs>,
+    /// The namespace itself; a detached tree has none.
+    pub(super) namespace: Weak<super::MntNs>,
     /// Of a tree that was detached: the namespace that it is a copy from.
     pub(super) origin: Option<NsKey>,
     /// Rises with every change that its members could see.
@@ -120,6 +125,7 @@ impl Tree {
             peers: super::peers::Links::alone(id),
             hold: Hold::new(id),
             pin: None,
+            idmap: None,
         };
         self.mounts.insert(id, mount);
         id

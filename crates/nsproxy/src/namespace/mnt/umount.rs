@@ -67,7 +67,8 @@ fn step(
             return Err(Rule::UmountRootNeedsAdmin.refuse().with("owner", owner));
         }
         let readonly = Some((sb, true));
-        return Ok(Step::Modify { flags: Vec::new(), readonly, propagation: None });
+        let flags = Vec::new();
+        return Ok(Step::Modify { flags, readonly, propagation: None, idmap: None });
     }
     if tree.get(target.mount()).parent.is_none() {
         return Err(Rule::UmountRoot.refuse());

@@ -9,9 +9,8 @@
 //! go into [`Waste`], which the caller drops after unlocking.
 
 use super::PidNs;
-use crate::{sync::Arc, task::Task};
+use crate::{Numbers, group::Handlers, sync::Arc, task::Task};
 use alloc::{
-    boxed::Box,
     collections::BTreeMap,
     sync::{Arc as StdArc, Weak},
     vec::Vec,
@@ -37,14 +36,19 @@ pub(crate) struct Space {
     pub(super) closed: bool,
     /// The process that has number 1.
     pub(super) init: Option<ProcessKey>,
+    /// The init's other number, where numbers are given.
+    pub(super) alias: Option<u32>,
 }
+
+/// One number a level; few pid namespaces are deep.
+pub(super) type Levels = smallvec::SmallVec<[u32; 4]>;
 
 /// What a thread, a process, a group or a session is called by: one number a level.
 pub(crate) struct Pid {
     /// The innermost namespace, where the last of the numbers is from. Keeps it alive.
     pub(super) ns: Arc<PidNs>,
-    /// From the initial namespace inwards.
-    pub(super) numbers: Box<[u32]>,
+    /// From the initial namespace inwards. None as long as nobody has given it one.
+    pub(super) numbers: Levels,
     /// The thread of that number; nobody once it has been reaped, or has exited as one of several.
     pub(super) task: Weak<Task>,
     /// The process that the thread is of.
@@ -94,8 +98,8 @@ pub(crate) struct Process {
     pub(super) exit_signal: u8,
     /// It adopts the orphans below it (`PR_SET_CHILD_SUBREAPER`).
     pub(super) subreaper: bool,
-    /// Its children leave no zombies: SIGCHLD is ignored, or has `SA_NOCLDWAIT`.
-    pub(super) ignores_children: bool,
+    /// Its signal handlers, which others may share, for whether its children leave zombies.
+    pub(super) handlers: Weak<Handlers>,
     /// It made its session.
     pub(super) leads_session: bool,
     /// It has executed a program since it was forked.
@@ -133,9 +137,16 @@ pub(crate) struct Family {
     pub(super) processes: SlotMap<ProcessKey, Process>,
     /// How many processes are subreapers: without any, none is looked for.
     pub(super) subreapers: usize,
+    /// Numbers are the embedder's ([`Numbers::Given`](crate::Numbers)).
+    pub(super) given: bool,
 }
 
 impl Family {
+    /// Nobody.
+    pub(crate) fn new(numbers: Numbers) -> Family {
+        Family { given: numbers == Numbers::Given, ..Family::default() }
+    }
+
     /// What is called `number` in a namespace.
     pub(super) fn number(&self, space: SpaceKey, number: u32) -> Option<PidKey> {
         self.spaces.get(space)?.numbers.get(&number).copied()

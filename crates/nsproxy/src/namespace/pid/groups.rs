@@ -128,6 +128,30 @@ fn change_group(caller: &Task, number: i32, group: i32) -> Result<(), Refusal> {
     })
 }
 
+impl Task {
+    /// Tells the model that its process has been put into the group of this number, where numbers
+    /// are [`Numbers::Given`](crate::Numbers) and somebody else judges. A group that no task here
+    /// leads, or led, is the outside's.
+    pub fn note_group(&self, number: u32) {
+        let Some(member) = self.member() else { return };
+        with_family(&self.kernel, |family, waste| {
+            let group = family.number(member.ns().initial_space(), number).unwrap_or_default();
+            family.regroup(member.process(), group, None, waste);
+        });
+    }
+
+    /// The same of a new session, and a group of the same number.
+    pub fn note_session(&self) {
+        let Some(member) = self.member() else { return };
+        with_family(&self.kernel, |family, waste| {
+            let Some(process) = family.processes.get_mut(member.process()) else { return };
+            process.leads_session = true;
+            let pid = process.pid;
+            family.regroup(member.process(), pid, Some(pid), waste);
+        });
+    }
+}
+
 impl Family {
     fn has_group(&self, pid: PidKey) -> bool {
         self.processes.values().any(|process| process.group == pid)

@@ -2,10 +2,18 @@
 
 use super::{
     PidNs,
-    family::{Family, Parent, PidKey, ProcessKey, Status, Waste},
+    family::{Family, Life, Parent, PidKey, ProcessKey, Status, Waste},
     tree::Descent,
 };
-use crate::{CloneFlags, Kind, cred::Cred, rule::Refusal, sync::Arc, system::Kernel, task::Task};
+use crate::{
+    CloneFlags, Kind,
+    cred::Cred,
+    group::{Handlers, Shares},
+    rule::Refusal,
+    sync::Arc,
+    system::Kernel,
+    task::Task,
+};
 use alloc::{
     sync::{Arc as StdArc, Weak},
     vec::Vec,
@@ -104,19 +112,31 @@ impl Task {
     /// Lets the family know whose place it is, once the task exists.
     pub(crate) fn take_place(self: &StdArc<Task>) {
         let Some(member) = self.member() else { return };
+        let handlers = self.handlers();
         with_family(&self.kernel, |family, _| {
             if let Some(pid) = family.pids.get_mut(member.pid()) {
                 pid.task = StdArc::downgrade(self);
             }
+            if let Some(process) = family.processes.get_mut(member.process) {
+                process.handlers = handlers;
+            }
         });
     }
 
+    /// Tells the model by which number the task is called, where numbers are
+    /// [`Numbers::Given`](crate::Numbers) and it was [adopted](crate::System::adopt).
+    pub fn set_number(&self, number: u32) {
+        let Some(member) = self.member() else { return };
+        let (pid, thread) = (member.pid(), member.thread);
+        with_family(&self.kernel, |family, _| family.give(pid, number, thread));
+    }
+
     /// The family's part of a birth.
-    pub(crate) fn be_born(&self) {
+    pub(crate) fn be_born(&self, number: Option<u32>) {
         let Some(member) = self.member() else { return };
         member.stage.store(ALIVE, Ordering::Relaxed);
         let (pid, process) = (member.pid(), member.process);
-        with_family(&self.kernel, |family, _| family.bear(pid, process, member.thread));
+        with_family(&self.kernel, |family, _| family.bear(pid, process, member.thread, number));
     }
 
     /// The family's part of an exit. Returns the processes that are killed by it.
@@ -252,6 +272,15 @@ impl Task {
             .is_some_and(|member| self.kernel.family.lock().init_of(member.process).is_some())
     }
 
+    /// Says whether its process is an init that has ended and cannot be waited for yet: others are
+    /// called by a number of its namespace.
+    pub fn lingers(&self) -> bool {
+        self.member().is_some_and(|member| {
+            let family = self.kernel.family.lock();
+            family.process(member.process).is_some_and(|process| process.life == Life::Lingering)
+        })
+    }
+
     /// Sets whether its process adopts the orphans below it (`PR_SET_CHILD_SUBREAPER`).
     pub fn set_child_subreaper(&self, on: bool) {
         self.set_in_family(|family, process| {
@@ -270,13 +299,29 @@ impl Task {
     }
 
     /// Tells the model whether its process wants to know of its children's ends: it does not while
-    /// SIGCHLD is ignored or its handler has `SA_NOCLDWAIT`. Children then leave no zombies.
+    /// SIGCHLD is ignored or its handler has `SA_NOCLDWAIT`. Children then leave no zombies. It
+    /// holds for all who share its handlers, and children inherit it.
     pub fn set_ignores_children(&self, ignores: bool) {
-        self.set_in_family(|family, process| {
-            if let Some(process) = family.processes.get_mut(process) {
-                process.ignores_children = ignores;
+        self.with_shares(|held| {
+            if let Some(held) = held {
+                held.handlers.set_ignores_children(ignores);
             }
         });
+    }
+
+    /// Lets the family know that its process has other handlers now.
+    pub(crate) fn show_handlers(&self) {
+        let handlers = self.handlers();
+        self.set_in_family(|family, process| {
+            if let Some(process) = family.processes.get_mut(process) {
+                process.handlers = handlers;
+            }
+        });
+    }
+
+    fn handlers(&self) -> Weak<Handlers> {
+        let handlers = |held: &Shares| StdArc::downgrade(&held.handlers);
+        self.with_shares(|held| held.as_ref().map(handlers)).unwrap_or_default()
     }
 
     fn set_in_family(&self, set: impl FnOnce(&mut Family, ProcessKey)) {

@@ -4,9 +4,9 @@
 //! the processes: who descends from whom, groups, sessions, zombies.
 //! Calls: clone, fork, vfork, unshare, setns, exit, wait, kill and everything else that takes or
 //! gives a process number; setsid, setpgid; `PR_SET_CHILD_SUBREAPER`;
-//! `/proc/sys/kernel/{pid_max,ns_last_pid}`; the numbers in `/proc/PID/status`.
+//! `/proc/sys/kernel/{pid_max,ns_last_pid}`, `/proc/sys/vm/memfd_noexec`; the numbers in `/proc/PID/status`.
 //! Rules: `Pid*`, `JoinPid*`, `CloneSetTid*`, `CloneNumbersUsedUp`, `CloneNamespaceDead`,
-//! `CloneSiblingOfInit`, `CloneThreadPidElsewhere`, `Signal*`, `Group*`, `Session*`, `Wait*`.
+//! `CloneSiblingOfInit`, `CloneThreadPidElsewhere`, `Memfd*`, `Signal*`, `Group*`, `Session*`, `Wait*`.
 //! Not here: whether a signal is blocked or handled, stops and continues, terminals, tracers;
 //! reboot(2).
 //!
@@ -18,7 +18,9 @@ mod family;
 mod groups;
 mod ioctl;
 mod member;
+mod memfd;
 mod numbers;
+mod reboot;
 mod signal;
 mod sysctl;
 mod tree;
@@ -27,7 +29,9 @@ mod wait;
 pub use family::Status;
 pub use groups::{getpgid, getsid, setpgid, setsid};
 pub use ioctl::{ioctl_number_here, ioctl_number_there};
-pub use signal::{Disposition, is_discarded, kill_targets};
+pub use memfd::{may_create_memfd, may_write_memfd_noexec, read_memfd_noexec, set_memfd_noexec};
+pub use reboot::{Reboot, reboot};
+pub use signal::{Disposition, is_discarded, kill_targets, sender_number};
 pub use sysctl::{may_write_pid_max, read_last_pid, read_pid_max, set_last_pid, set_pid_max};
 pub use wait::{WaitFor, WaitKind, Waited, wait};
 
@@ -40,7 +44,7 @@ use crate::{
     limits::Charge,
     namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule, Value},
-    sync::Arc,
+    sync::{Arc, AtomicU32},
     system::Kernel,
     task::Task,
 };
@@ -59,6 +63,7 @@ pub struct PidNs {
     space: SpaceKey,
     initial_space: SpaceKey,
     owner: Arc<UserNs>,
+    memfd_noexec: AtomicU32,
     _charge: Option<Charge>,
     identity: Identity,
 }
@@ -72,6 +77,7 @@ impl PidNs {
             space,
             initial_space: space,
             owner: Arc::clone(user),
+            memfd_noexec: AtomicU32::new(0),
             _charge: None,
             identity: Identity::initial(kernel, Kind::Pid),
         })
@@ -133,6 +139,24 @@ impl PidNs {
     pub fn find(&self, number: u32) -> Option<StdArc<Task>> {
         let family = self.identity.kernel.family.lock();
         family.find(self.space, number)?.task.upgrade()
+    }
+
+    /// Tells the model that the birth of its init failed when number 1 had been taken, where numbers
+    /// are [`Numbers::Given`](crate::Numbers): nobody can be born in it any more.
+    pub fn spoil(&self) {
+        let mut family = self.identity.kernel.family.lock();
+        if let Some(space) = family.spaces.get_mut(self.space).filter(|it| it.init.is_none())
+            && !self.is_initial()
+        {
+            space.closed = true;
+        }
+    }
+
+    /// Says whether anything is called by a number in it: a task, or a group or session that has
+    /// outlived its leader.
+    pub fn is_taken(&self, number: u32) -> bool {
+        let family = self.identity.kernel.family.lock();
+        family.find(self.space, number).is_some()
     }
 
     fn kernel(&self) -> &Arc<Kernel> {
@@ -205,6 +229,7 @@ impl Namespace for PidNs {
             space,
             initial_space: old.initial_space,
             owner: Arc::clone(maker.owner),
+            memfd_noexec: AtomicU32::new(old.memfd_noexec()),
             _charge: Some(charge),
             identity: Identity::new(maker.kernel, Kind::Pid, maker.owner),
         }))
@@ -239,5 +264,23 @@ impl Eq for PidNs {}
 impl fmt::Debug for PidNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PidNs({}, level {})", self.inode(), self.level)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{CloneFlags, Config, Cred, System, exit, unshare};
+
+    #[test]
+    fn nothing_is_kept_of_a_namespace_that_has_ended() {
+        let system = System::new(Config::default());
+        let spaces = || system.kernel().family.lock().spaces.len();
+        let before = spaces();
+        let task = system.adopt(None, Cred::root(&system.init_user()));
+        unshare(&task, CloneFlags::NEWPID).unwrap();
+        assert_eq!(spaces(), before + 1);
+        exit(&task);
+        drop(task);
+        assert_eq!(spaces(), before);
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     PidNs,
-    family::{Family, Pid, PidKey, ProcessKey, Space, SpaceKey, Waste},
+    family::{Family, Levels, Pid, PidKey, ProcessKey, Space, SpaceKey, Waste},
 };
 use crate::{
     Kind,
@@ -25,7 +25,12 @@ pub(super) const LIMIT: u32 = 4_194_304;
 
 impl Space {
     pub(super) fn new(max: u32) -> Space {
-        Space { numbers: BTreeMap::new(), cursor: 0, max, closed: false, init: None }
+        Space { numbers: BTreeMap::new(), cursor: 0, max, closed: false, init: None, alias: None }
+    }
+
+    /// How many are called by one of its numbers.
+    pub(super) fn count(&self) -> usize {
+        self.numbers.len() - usize::from(self.alias.is_some())
     }
 
     /// The next free number below `max`, and moves the cursor behind it.
@@ -77,11 +82,12 @@ impl Family {
                 .with("numbers", chosen.len())
                 .with("levels", depth + 1));
         }
-        let mut numbers = vec![0; depth + 1];
+        let mut numbers: Levels = smallvec::smallvec![0; if self.given { 0 } else { depth + 1 }];
         let mut chosen = chosen.iter();
         let mut at = Some(ns);
         while let Some(level) = at {
             match self.take_number(level, chosen.next().copied(), cred) {
+                Ok(_) if self.given => {}
                 Ok(number) => numbers[level.level() as usize] = number,
                 Err(refusal) => {
                     self.give_back(ns, &numbers, Some(level.level()));
@@ -96,13 +102,7 @@ impl Family {
                 Value::Namespace(Kind::Pid, crate::namespace::Namespace::identity(&**ns).inode());
             return Err(Rule::CloneNamespaceDead.refuse().with("namespace", inode));
         }
-        let pid = Pid {
-            ns: Arc::clone(ns),
-            numbers: numbers.into_boxed_slice(),
-            task: Weak::new(),
-            process,
-            users: 1,
-        };
+        let pid = Pid { ns: Arc::clone(ns), numbers, task: Weak::new(), process, users: 1 };
         let key = self.pids.insert(pid);
         self.each_level(key, |space, number| {
             space.numbers.insert(number, key);
@@ -123,6 +123,8 @@ impl Family {
             || Rule::CloneNumbersUsedUp.refuse().with("namespace", inode).with("pid_max", max);
         let space = self.spaces.get_mut(ns.space()).ok_or_else(used_up)?;
         let number = match chosen {
+            // Whatever the embedder finds free will be.
+            None if self.given => return Ok(0),
             None => space.next(max).ok_or_else(used_up)?,
             Some(tid) => {
                 let number = u32::try_from(tid).ok().filter(|number| (1..max).contains(number));
@@ -148,16 +150,47 @@ impl Family {
                 number
             }
         };
-        space.numbers.insert(number, PidKey::default());
+        if !self.given {
+            space.numbers.insert(number, PidKey::default());
+        }
         Ok(number)
+    }
+
+    /// Calls a pid by the number that the embedder gives it, at every level: but the first process
+    /// of a namespace is called 1 there, and the other number means it as well.
+    ///
+    /// Whoever was called so before has lost the number without the model hearing of it.
+    pub(super) fn give(&mut self, key: PidKey, number: u32, thread: bool) {
+        let Some(pid) = self.pids.get_mut(key).filter(|pid| self.given && pid.numbers.is_empty())
+        else {
+            return;
+        };
+        let (ns, depth) = (Arc::clone(&pid.ns), pid.ns.level() as usize);
+        let mut numbers: Levels = smallvec::smallvec![number; depth + 1];
+        if let Some(space) = self.spaces.get_mut(ns.space())
+            && !ns.is_initial()
+            && !thread
+            && space.init.is_none()
+            && !space.closed
+        {
+            numbers[depth] = 1;
+            space.alias = Some(number);
+            space.numbers.insert(number, key);
+        }
+        pid.numbers = numbers;
+        self.each_level(key, |space, number| {
+            space.numbers.insert(number, key);
+            space.cursor = number + 1;
+        });
     }
 
     /// Frees numbers that nobody was called by yet: those of the levels below `failed`, or all.
     fn give_back(&mut self, ns: &Arc<PidNs>, numbers: &[u32], failed: Option<u32>) {
         let mut at = Some(ns);
         while let Some(level) = at.filter(|level| failed.is_none_or(|end| level.level() > end)) {
-            if let Some(space) = self.spaces.get_mut(level.space()) {
-                space.numbers.remove(&numbers[level.level() as usize]);
+            let number = numbers.get(level.level() as usize);
+            if let (Some(space), Some(number)) = (self.spaces.get_mut(level.space()), number) {
+                space.numbers.remove(number);
             }
             at = level.parent_ref();
         }
@@ -203,8 +236,17 @@ impl Family {
             return;
         }
         self.each_level(pid, |space, number| {
-            space.numbers.remove(&number);
-            match (space.closed, space.init, space.numbers.len()) {
+            // It may be another's by now, where numbers are given.
+            if space.numbers.get(&number) == Some(&pid) {
+                space.numbers.remove(&number);
+            }
+            if number == 1
+                && let Some(alias) = space.alias.take()
+                && space.numbers.get(&alias) == Some(&pid)
+            {
+                space.numbers.remove(&alias);
+            }
+            match (space.closed, space.init, space.count()) {
                 (true, Some(init), 1) => alone.push(init),
                 // The first process could not be born after all, and there is no second first.
                 (false, None, 0) => space.closed = true,
@@ -218,7 +260,7 @@ impl Family {
 
     /// How many numbers of a namespace are taken.
     pub(crate) fn numbers_in_use(&self, ns: &PidNs) -> usize {
-        self.spaces.get(ns.space()).map_or(0, |space| space.numbers.len())
+        self.spaces.get(ns.space()).map_or(0, Space::count)
     }
 
     /// One user more.

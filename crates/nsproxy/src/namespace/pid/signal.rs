@@ -49,6 +49,13 @@ pub fn is_discarded(
     }
 }
 
+/// What a signal of `sender`'s tells `target` of who sent it (`si_pid`, and the number in
+/// `SCM_CREDENTIALS`): the process's number in the target's pid namespace, 0 for somebody who has
+/// none there.
+pub fn sender_number(sender: &Task, target: &Task) -> u32 {
+    target.pid_ns().and_then(|ns| sender.process_number_in(&ns)).unwrap_or(0)
+}
+
 /// Finds the processes that kill(`number`, `signal`) by `caller` reaches, as their first threads:
 /// one for a number above 0, a group for 0 and those below -1, and for -1 everybody the caller can
 /// see but its own process and number 1. Those that it may not send the signal to are left out;
@@ -122,7 +129,8 @@ fn everybody(
     own: ProcessKey,
 ) -> Vec<StdArc<Task>> {
     let Some(space) = family.spaces.get(space) else { return Vec::new() };
-    let others = space.numbers.range(2..).filter_map(|(_, pid)| {
+    let numbers = space.numbers.range(2..).filter(|(number, _)| Some(**number) != space.alias);
+    let others = numbers.filter_map(|(_, pid)| {
         let process = family.pids.get(*pid)?.process;
         let leads = family.process(process)?.pid == *pid;
         (leads && process != own).then_some(process)

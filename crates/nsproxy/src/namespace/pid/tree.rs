@@ -6,7 +6,11 @@ use super::{
     family::{Family, Life, Parent, PidKey, Process, ProcessKey, SpaceKey, Status, Waste},
 };
 use crate::{cred::Cred, rule::Refusal, sync::Arc, task::Task};
-use alloc::{collections::BTreeSet, sync::Arc as StdArc, vec::Vec};
+use alloc::{
+    collections::BTreeSet,
+    sync::{Arc as StdArc, Weak},
+    vec::Vec,
+};
 
 /// The signal that a parent is sent unless the child was made with another one.
 const SIGCHLD: u8 = 17;
@@ -33,7 +37,7 @@ impl Family {
         let descent =
             thread_of.map(|by| Descent { by, thread: true, sibling: false, exit_signal: 0 });
         let (pid, process) = self.conceive(ns, descent, &[], cred)?;
-        self.bear(pid, process, thread_of.is_some());
+        self.bear(pid, process, thread_of.is_some(), None);
         Ok((pid, process))
     }
 
@@ -73,7 +77,7 @@ impl Family {
             status: Status::default(),
             exit_signal,
             subreaper: false,
-            ignores_children: false,
+            handlers: Weak::new(),
             leads_session: false,
             executed: false,
             forgotten: false,
@@ -94,7 +98,12 @@ impl Family {
     }
 
     /// Lets it live: its parent can wait for it, and number 1 is its namespace's init.
-    pub(super) fn bear(&mut self, pid: PidKey, key: ProcessKey, thread: bool) {
+    ///
+    /// `number` is what it is called, where numbers are given.
+    pub(super) fn bear(&mut self, pid: PidKey, key: ProcessKey, thread: bool, number: Option<u32>) {
+        if let Some(number) = number {
+            self.give(pid, number, thread);
+        }
         let Some(process) = self.processes.get_mut(key) else { return };
         process.threads += 1;
         if thread {
@@ -102,11 +111,13 @@ impl Family {
         }
         process.life = Life::Alive;
         let mut parent = process.parent;
-        // Whoever it should be the child of may have gone meanwhile.
-        if let Parent::Process(of) = parent
-            && self.processes.get(of).is_none_or(|of| of.threads == 0)
-        {
-            parent = self.heir(of);
+        // Whoever it should be the child of may have gone meanwhile, and been reaped.
+        if let Parent::Process(of) = parent {
+            parent = match self.processes.get(of) {
+                Some(of) if of.threads > 0 => parent,
+                Some(_) => self.heir(of),
+                None => self.init_above(pid),
+            };
         }
         self.link(key, parent);
         let Some(pid) = self.pids.get(pid) else { return };
@@ -184,6 +195,11 @@ impl Family {
         alone: &mut Vec<ProcessKey>,
     ) -> Vec<StdArc<Task>> {
         self.set_life(init, Life::Lingering);
+        // The kernel has the init ignore SIGCHLD to be rid of its children sooner. Whoever shares
+        // its handlers, and is not in the namespace, ignores it from now on, too.
+        if let Some(handlers) = self.process(init).and_then(|process| process.handlers.upgrade()) {
+            handlers.set_ignores_children(true);
+        }
         let Some(space) = self.spaces.get_mut(space) else { return Vec::new() };
         space.closed = true;
         let inside: Vec<PidKey> = space.numbers.values().copied().collect();
@@ -215,7 +231,7 @@ impl Family {
     pub(super) fn let_go(&mut self, mut alone: Vec<ProcessKey>, waste: &mut Waste) {
         while let Some(init) = alone.pop() {
             let Some(space) = self.init_of(init) else { continue };
-            let last = self.spaces.get(space).is_some_and(|space| space.numbers.len() == 1);
+            let last = self.spaces.get(space).is_some_and(|space| space.count() == 1);
             if last && self.is(init, Life::Lingering) {
                 // Children of its own, it has none: they would have a number here.
                 self.set_life(init, Life::Zombie);
@@ -285,7 +301,20 @@ impl Family {
             let pid = self.pids.get(self.processes.get(dying)?.pid)?;
             self.spaces.get(pid.ns.space())?.init
         };
-        init().map_or(Parent::Outside { reaps: true }, Parent::Process)
+        // Where numbers are the embedder's, so is who waits for whom outside.
+        init().map_or(Parent::Outside { reaps: !self.given }, Parent::Process)
+    }
+
+    /// Who inherits a child whose parent is gone without a trace: the init of its namespace, or, if it
+    /// is that itself, of the one above.
+    fn init_above(&self, child: PidKey) -> Parent {
+        let init = || {
+            let pid = self.pids.get(child)?;
+            let above = pid.ns.parent();
+            let ns = if pid.numbers.last() == Some(&1) { above.as_ref()? } else { &pid.ns };
+            self.spaces.get(ns.space())?.init
+        };
+        init().map_or(Parent::Outside { reaps: !self.given }, Parent::Process)
     }
 
     /// A process has become a zombie, or has got another parent as one: if that parent does not
@@ -296,7 +325,8 @@ impl Family {
             Parent::Outside { reaps } => reaps,
             Parent::Process(parent) => self.processes.get(parent).is_none_or(|parent| {
                 parent.life == Life::Lingering
-                    || (parent.ignores_children && process.exit_signal == SIGCHLD)
+                    || (process.exit_signal == SIGCHLD
+                        && parent.handlers.upgrade().is_some_and(|it| it.ignores_children()))
             }),
         };
         if unwanted || process.forgotten {
@@ -316,7 +346,7 @@ impl Family {
         self.subreapers -= usize::from(process.subreaper);
         // Whoever has the number's task alive here keeps it no longer.
         if let Some(pid) = self.pids.get_mut(process.pid) {
-            pid.task = alloc::sync::Weak::new();
+            pid.task = Weak::new();
         }
         for pid in [process.pid, process.group, process.session] {
             self.unuse(pid, waste, alone);
@@ -335,8 +365,18 @@ impl Family {
     pub(super) fn forget(&mut self, key: ProcessKey, waste: &mut Waste) {
         let Some(process) = self.processes.get_mut(key) else { return };
         process.forgotten = true;
-        if process.life == Life::Zombie {
-            self.reap(key, waste);
+        match process.life {
+            Life::Zombie => self.reap(key, waste),
+            // If a group from inside is its own, it waits for itself: in Linux for ever.
+            Life::Lingering => {
+                let left = [&mut process.group, &mut process.session].map(core::mem::take);
+                let mut alone = Vec::new();
+                for pid in left {
+                    self.unuse(pid, waste, &mut alone);
+                }
+                self.let_go(alone, waste);
+            }
+            _ => {}
         }
     }
 }

@@ -131,14 +131,13 @@ impl Namespace for TimeNs {
     }
 
     fn install(this: &Arc<TimeNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        // A leader that has exited does not count here, as it does for user namespaces.
-        let threads = draft.task.threads().len();
+        // Threads share memory as well. A leader that has exited does not any more, and so does not
+        // count here, as it does for user namespaces.
         let sharers = draft.left_behind(|shares| &shares.memory);
-        if (threads > 1 && !draft.whole) || sharers > 0 {
+        if sharers > 0 {
             return Err(Rule::JoinTimeHasThreads
                 .refuse()
                 .with("target", Value::Namespace(Kind::Time, this.inode()))
-                .with("threads", threads)
                 .with("sharers", sharers));
         }
         draft.joiner_is_admin(&this.owner)?;

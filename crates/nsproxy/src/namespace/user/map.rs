@@ -71,7 +71,7 @@ impl IdMap {
     }
 
     /// What the inside id `id` means outside.
-    pub(super) fn outside_of(&self, id: u32) -> Option<u32> {
+    pub(crate) fn outside_of(&self, id: u32) -> Option<u32> {
         self.outside_of_range(id, 1)
     }
 

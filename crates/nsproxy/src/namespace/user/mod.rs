@@ -85,6 +85,11 @@ impl UserNs {
         self.parent_ref().cloned()
     }
 
+    /// What it costs its maker; nothing for the initial one.
+    pub(crate) fn charge(&self) -> Option<&Charge> {
+        self.charge.as_ref()
+    }
+
     pub(crate) fn parent_ref(&self) -> Option<&Arc<UserNs>> {
         self.charge.as_ref().map(Charge::user)
     }

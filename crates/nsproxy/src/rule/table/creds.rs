@@ -142,6 +142,34 @@ macro_rules! creds {
         "Judged with the file-system ids and the effective capabilities: the same ids and no more capabilities than one's own, a dumpable memory image, or CAP_SYS_PTRACE in its user namespace.",
         calls: ["readlink /proc/PID/ns", "open /proc/PID/ns"], manual: ["ptrace(2)", "namespaces(7)"];
 
+    // ---- credentials that are sent ---------------------------------------------------------
+
+    ClaimUnmapped => EINVAL,
+        "the ids of credentials that are sent must be mapped in the sender's user namespace",
+        "An id without a mapping stands for nobody, and a sender without maps can say nothing of itself.",
+        calls: ["sendmsg", "sendmmsg"], manual: ["unix(7)", "user_namespaces(7)"];
+
+    ClaimNumberNeedsAdmin => EPERM,
+        "sending another process's number needs CAP_SYS_ADMIN in the user namespace that owns the sender's pid namespace",
+        "Receivers trust it.",
+        calls: ["sendmsg", "sendmmsg"], manual: ["unix(7)"],
+        kernel: "the process's number, not the thread's";
+
+    ClaimUserNeedsCap => EPERM,
+        "sending a user that is not one's real, effective or saved one needs CAP_SETUID in one's user namespace",
+        "Whoever can become the user can be it for a message.",
+        calls: ["sendmsg", "sendmmsg"], manual: ["unix(7)"];
+
+    ClaimGroupNeedsCap => EPERM,
+        "sending a group that is not one's real, effective or saved one needs CAP_SETGID in one's user namespace",
+        "Whoever can enter the group can be in it for a message.",
+        calls: ["sendmsg", "sendmmsg"], manual: ["unix(7)"];
+
+    ClaimNobody => ESRCH,
+        "the number that is sent must be somebody's in the sender's pid namespace",
+        "It is passed on as a process, not as a number.",
+        calls: ["sendmsg", "sendmmsg"], manual: ["unix(7)"];
+
     } };
 }
 pub(super) use creds;

@@ -201,6 +201,11 @@ macro_rules! ipc {
         "The caller wants to be its maker.",
         calls: ["mq_open"], manual: ["mq_open(3)"];
 
+    MqNamespaceGone => EACCES,
+        "a queue can be made through a mount only while its ipc namespace lives",
+        "The mount does not keep it. What was there can still be opened and removed.",
+        calls: ["open"], manual: ["mq_overview(7)", "ipc_namespaces(7)"];
+
     MqAccessInvalid => EINVAL,
         "an existing queue is opened for reading, writing or both",
         "Nothing else has a meaning.",
@@ -239,7 +244,7 @@ macro_rules! ipc {
     // ---- ipc: /proc/sys/kernel and /proc/sys/fs/mqueue --------------------------------------
 
     IpcFileNeedsRoot => EACCES,
-        "only user 0, or group 0 as the mode allows, of the user namespace that owns the ipc namespace opens its limits for writing",
+        "only user 0 of the user namespace that owns the ipc namespace opens its limits for writing",
         "The files have that owner, mode 0644; capabilities do not count.",
         calls: ["open /proc/sys/kernel/msg*", "open /proc/sys/kernel/sem", "open /proc/sys/kernel/shm*", "open /proc/sys/fs/mqueue/*"],
         manual: ["ipc_namespaces(7)", "proc(5)"];

@@ -226,12 +226,76 @@ macro_rules! mnt {
     SetattrUnknown => EINVAL,
         "there must be such attributes",
         "Unknown bits are refused so that they can get a meaning later.",
-        calls: ["mount_setattr"], manual: ["mount_setattr(2)"],
-        kernel: "MOUNT_ATTR_IDMAP is not served here, as before 5.12";
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
 
     SetattrAtime => EINVAL,
         "another access time mode is set while the whole field is cleared, and is one of its three values",
         "The field is a number, not a set of bits.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    // ---- id maps of mounts -----------------------------------------------------------------
+
+    IdmapStays => EINVAL,
+        "MOUNT_ATTR_IDMAP can be set, not cleared",
+        "Who has a file open through the mount was judged by its map.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"],
+        kernel: "since 6.15 open_tree_attr(2) can clear it in the copy that it makes";
+
+    IdmapDescriptorRange => EINVAL,
+        "the descriptor of the user namespace is at most 2147483647",
+        "There are no other descriptors; the field is wider than they are.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapDescriptorClosed => EBADF,
+        "the descriptor of the user namespace must be open",
+        "A descriptor opened with O_PATH counts as closed.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapNotAUserNamespace => EINVAL,
+        "the maps of a mount are a user namespace's",
+        "Nothing else has maps of ids.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapOfInitial => EPERM,
+        "the maps of a mount are not the initial user namespace's",
+        "They change nothing, and would make a mount that says it is mapped and is not.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapUserNeedsAdmin => EPERM,
+        "using the maps of a user namespace needs CAP_SYS_ADMIN in it",
+        "Files that seem to be somebody's can be made use of by somebody.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapUnmapped => EINVAL,
+        "the user namespace must have both its maps",
+        "A mount keeps the maps of the moment, and an empty one would make every file nobody's.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"],
+        kernel: "not in the manual";
+
+    IdmapOfFileSystem => EINVAL,
+        "the maps of a mount are not those of the user namespace that its file system was mounted from",
+        "The file system applies them itself.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapGivenAlready => EPERM,
+        "a mount gets maps once",
+        "Who has a file open through the mount was judged by its maps.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapUnsupported => EINVAL,
+        "the type of file system must be able to show its files as other people's",
+        "Each type must ask for the mount's maps wherever it looks at an owner.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"],
+        kernel: "tmpfs can since 6.3";
+
+    IdmapNeedsAdmin => EPERM,
+        "giving a mount maps needs CAP_SYS_ADMIN in the user namespace that its file system was mounted from",
+        "Its files could become the caller's.",
+        calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
+
+    IdmapOfMounted => EINVAL,
+        "a mount gets maps before it is mounted somewhere: the tree must be detached",
+        "Nobody may have looked at its files yet.",
         calls: ["mount_setattr"], manual: ["mount_setattr(2)"];
 
     // ---- open_tree(2) and move_mount(2) -----------------------------------------------------
@@ -247,10 +311,60 @@ macro_rules! mnt {
         calls: ["open_tree"], manual: ["mount(2)"];
 
     MoveMountFlagUnknown => EINVAL,
-        "move_mount must know its flags",
-        "Unknown bits are refused so that they can get a meaning later.",
+        "move_mount must know its flags, and not be asked for two things at once",
+        "Unknown bits are refused so that they can get a meaning later; a mount that goes beneath another does not come into its group.",
         calls: ["move_mount"], manual: ["mount(2)"],
-        kernel: "MOVE_MOUNT_SET_GROUP and MOVE_MOUNT_BENEATH are not served here, as before 5.15 and 6.5";
+        kernel: "MOVE_MOUNT_SET_GROUP since 5.15, MOVE_MOUNT_BENEATH since 6.5";
+
+    GroupOtherFileSystem => EINVAL,
+        "a peer group is of one file system",
+        "What is mounted on a peer is mounted on the same directory of the others.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 5.15";
+
+    GroupShowsMore => EINVAL,
+        "a mount that comes into the group of another must show no more of the file system than that one",
+        "It could have been made by a bind of it.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 5.15";
+
+    GroupRevealsLocked => EINVAL,
+        "a mount that comes into the group of another must not show what is locked away there",
+        "As with a bind without MS_REC.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 5.15";
+
+    GroupLeavesOther => EINVAL,
+        "only a mount that is neither shared nor a slave comes into a group",
+        "It would have to leave the one that it is in.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 5.15";
+
+    GroupOfNone => EINVAL,
+        "a mount whose group another comes into must be shared or a slave",
+        "There is no group otherwise.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 5.15";
+
+    BeneathRoot => EINVAL,
+        "nothing goes beneath the caller's root, or a mount that is mounted nowhere",
+        "There is no place under it that the caller could name.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 6.5";
+
+    BeneathLocked => EINVAL,
+        "nothing goes beneath a locked mount",
+        "What is under it would be hidden by other means than were locked.",
+        calls: ["move_mount"], manual: ["mount(2)", "mount_namespaces(7)"], kernel: "since 6.5";
+
+    BeneathWhatHoldsIt => EINVAL,
+        "a mount cannot go beneath itself, or beneath one that it is mounted below",
+        "Each would be mounted on the other.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 6.5";
+
+    BeneathCovered => EINVAL,
+        "a mount that is covered cannot go beneath another",
+        "Two mounts would have to go on top of it.",
+        calls: ["move_mount"], manual: ["mount(2)"], kernel: "since 6.5";
+
+    BeneathPropagates => EINVAL,
+        "what goes beneath must not propagate to the top of itself or of what it goes beneath",
+        "It would be there twice, once above and once below.",
+        calls: ["move_mount"], manual: ["mount(2)", "mount_namespaces(7)"], kernel: "since 6.5";
 
     // ---- umount2(2) ------------------------------------------------------------------------
 

@@ -105,6 +105,21 @@ macro_rules! pid {
         "There are no others. 0 only asks whether it could be sent.",
         calls: ["kill", "tgkill"], manual: ["kill(2)"], kernel: "checked when the target has been found";
 
+    RebootNeedsBoot => EPERM,
+        "reboot needs CAP_SYS_BOOT in the user namespace that owns the caller's pid namespace",
+        "In the initial pid namespace it is the machine's, elsewhere the end of the namespace.",
+        calls: ["reboot"], manual: ["reboot(2)"];
+
+    RebootMagic => EINVAL,
+        "reboot must be given its two magic numbers",
+        "They keep a stray call from ending everything.",
+        calls: ["reboot"], manual: ["reboot(2)"];
+
+    RebootCommand => EINVAL,
+        "a pid namespace can be restarted, halted and powered off",
+        "The other commands are about the machine.",
+        calls: ["reboot"], manual: ["reboot(2)"], kernel: "since 3.4";
+
     // ---- pid: groups and sessions -----------------------------------------------------------
 
     SessionLedAlready => EPERM,
@@ -189,6 +204,32 @@ macro_rules! pid {
         "the text for pid_max must begin with a number from 301 to 4194304",
         "The first 300 are for what is started first, and a number has 22 bits.",
         calls: ["write /proc/sys/kernel/pid_max"], manual: ["proc(5)"];
+
+    MemfdNoexecNeedsRoot => EACCES,
+        "opening /proc/sys/vm/memfd_noexec for writing needs user 0 of the initial user namespace, or CAP_DAC_OVERRIDE there",
+        "The file is root's, mode 0644, whoever owns the pid namespace.",
+        calls: ["open /proc/sys/vm/memfd_noexec"], manual: ["memfd_create(2)", "pid_namespaces(7)"];
+
+    MemfdNoexecWriterNeedsAdmin => EPERM,
+        "writing /proc/sys/vm/memfd_noexec needs CAP_SYS_ADMIN in the user namespace that owns the writer's pid namespace",
+        "The value is the pid namespace's.",
+        calls: ["write /proc/sys/vm/memfd_noexec"], manual: ["memfd_create(2)", "capabilities(7)"];
+
+    MemfdNoexecOutOfRange => EINVAL,
+        "the text for memfd_noexec must begin with a number from the value that the pid namespaces above enforce to 2",
+        "A namespace can only be stricter than those above.",
+        calls: ["write /proc/sys/vm/memfd_noexec"], manual: ["memfd_create(2)", "pid_namespaces(7)"];
+
+    MemfdFlagsContradict => EINVAL,
+        "MFD_EXEC and MFD_NOEXEC_SEAL exclude each other",
+        "One asks for what the other forbids for good.",
+        calls: ["memfd_create"], manual: ["memfd_create(2)"];
+
+    MemfdExecForbidden => EACCES,
+        "where memfd_noexec is 2, memfd_create(2) says no to MFD_EXEC",
+        "Nothing that could be executed may come from memory.",
+        calls: ["memfd_create"], manual: ["memfd_create(2)"],
+        kernel: "since 6.3";
 
     IoctlNoNumbers => EINVAL,
         "only pid namespaces translate numbers",

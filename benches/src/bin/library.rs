@@ -1,0 +1,73 @@
+//! Measures `nsproxy` beside the system calls and at scale, and prints the tables of
+//! `docs/performance.md`. Root's, because the system calls are. `library threads` prints only the table of
+//! two threads.
+//!
+//! What runs meanwhile gets little of the processors, if the host lets us (`group`).
+
+use anyns_bench::group::Group;
+use anyns_bench::library::{TYPES, kernel, model, scale, scale::Common, scale::Work};
+
+/// Rounds, of which the median counts; model and kernel take turns.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let _group = Group::join();
+    if std::env::args().nth(1).as_deref() != Some("threads") {
+        alone();
+    }
+    threads();
+}
+
+fn alone() {
+    println!("| call | kernel, us | model, us | model/kernel |\n|---|--:|--:|--:|");
+    for (name, flag) in TYPES {
+        row(&format!("unshare {name}"), || kernel::unshare(name, flag), || model::unshare(flag));
+    }
+    for (name, flag) in TYPES {
+        row(&format!("setns {name}"), || kernel::setns(name, flag), || model::setns(name, flag));
+    }
+
+    println!(
+        "\n| tasks alive, each with a uts namespace | bytes each | unshare, us | fork and exit, us |"
+    );
+    println!("|--:|--:|--:|--:|");
+    for tasks in [1_000, 10_000, 100_000, 1_000_000] {
+        let among = scale::among(tasks);
+        println!("| {tasks} | {} | {:.2} | {:.2} |", among.bytes, among.unshare, among.fork_exit);
+    }
+    let (before, after) = scale::births_and_deaths(1_000_000);
+    println!("\nA million births and deaths: {before:.1} MiB before, {after:.1} MiB after.");
+
+    let (alone, alone_tail) = middle(|| scale::read(false));
+    let (beside, beside_tail) = middle(|| scale::read(true));
+    println!(
+        "A read: {alone:.1} ns (99.9th percentile {alone_tail:.1}); beside a writer {beside:.1} ns ({beside_tail:.1})."
+    );
+}
+
+fn threads() {
+    println!("\n| two threads to one | of two systems | of one | in the same namespaces |");
+    println!("|---|--:|--:|--:|");
+    for work in [Work::Setns, Work::Unshare, Work::Fork] {
+        let of = |common| middle(|| (scale::two_to_one(work, common), 0.0)).0;
+        let [nothing, system, namespaces] =
+            [Common::Nothing, Common::System, Common::Namespaces].map(of);
+        println!("| {work:?} | {nothing:.2} | {system:.2} | {namespaces:.2} |");
+    }
+}
+
+fn row(name: &str, kernel: impl Fn() -> f64, model: impl Fn() -> f64) {
+    let (kernel, model) = middle(|| (kernel(), model()));
+    println!("| {name} | {kernel:.2} | {model:.2} | {:.2} |", model / kernel);
+}
+
+/// The medians of pairs.
+fn middle(measure: impl Fn() -> (f64, f64)) -> (f64, f64) {
+    let all: Vec<_> = (0..ROUNDS).map(|_| measure()).collect();
+    let of = |pick: fn(&(f64, f64)) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(pick).collect();
+        values.sort_by(f64::total_cmp);
+        values[ROUNDS / 2]
+    };
+    (of(|pair| pair.0), of(|pair| pair.1))
+}

@@ -1,0 +1,104 @@
+//! Opening a FIFO waits for its other side, for which no worker of ours has the time: a thread waits.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyns_trap::Call;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::cx::{Cx, Served, Verdict};
+use crate::procfs::read_file;
+
+/// How often it is looked whether the caller still waits.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// So many wait at once.
+const MAX: usize = 256;
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether opening one with these flags waits.
+pub(super) fn may_wait(flags: OFlags) -> bool {
+    !flags.intersects(OFlags::NONBLOCK | OFlags::RDWR | OFlags::PATH)
+}
+
+/// Opens one, and answers when its other side is open, too.
+pub(super) fn open(cx: &mut Cx<'_>, fd: &OwnedFd, flags: OFlags) -> Served {
+    let not = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::TRUNC;
+    let flags = (flags - not) | OFlags::CLOEXEC;
+    let cloexec = flags.contains(OFlags::CLOEXEC);
+    // Permissions first, and who is there already need not be waited for.
+    let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0)?;
+    if WAITING.fetch_add(1, Ordering::Relaxed) >= MAX {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+        return Err(Errno::AGAIN.into());
+    }
+    let (call, answered) = cx.take().keep();
+    let wait = move || {
+        serve(call, fd, flags, cloexec);
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    };
+    match std::thread::Builder::new().name("anyns-fifo".into()).spawn(wait) {
+        Ok(_) => Ok(Verdict::Answered(answered)),
+        Err(_) => {
+            WAITING.fetch_sub(1, Ordering::Relaxed);
+            Ok(Verdict::Answered(answered))
+        }
+    }
+}
+
+/// Whether a signal has come that would end the caller's wait. Where calls are told, the call itself
+/// ends then; where the caller stands, the signal waits for it to go on.
+pub(super) fn is_interrupted(call: &Call) -> bool {
+    const IGNORED: u64 = 1 << (libc::SIGCHLD - 1)
+        | 1 << (libc::SIGCONT - 1)
+        | 1 << (libc::SIGURG - 1)
+        | 1 << (libc::SIGWINCH - 1);
+    if !call.is_stopped() {
+        return false;
+    }
+    let text = read_file(&format!("/proc/{}/status", call.tid().0)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let set = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+    };
+    let pending = (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:");
+    pending & (set("SigCgt:") | !(set("SigIgn:") | IGNORED)) != 0
+}
+
+fn serve(call: Call, fd: OwnedFd, flags: OFlags, cloexec: bool) {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let (tell, hear) = mpsc::channel();
+    let blocked = {
+        let path = path.clone();
+        let open = move || drop(tell.send(rustix::fs::open(path, flags, Mode::empty())));
+        std::thread::Builder::new().name("anyns-fifo".into()).spawn(open)
+    };
+    if blocked.is_err() {
+        drop(call.errno(libc::EAGAIN));
+        return;
+    }
+    loop {
+        match hear.recv_timeout(LOOK) {
+            Ok(Ok(opened)) => {
+                drop(call.install_fd(opened.as_fd(), cloexec));
+                return;
+            }
+            Ok(Err(errno)) => {
+                drop(call.errno(errno.raw_os_error()));
+                return;
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if call.is_alive() && !is_interrupted(&call) => {}
+            Err(_) => break,
+        }
+    }
+    // Nobody waits any more: the thread is let go by the other side being there for a moment.
+    let other = if flags.contains(OFlags::WRONLY) { OFlags::RDONLY } else { OFlags::WRONLY };
+    let _ = rustix::fs::open(path, other | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let _ = hear.recv_timeout(Duration::from_secs(1));
+    drop(call.errno(libc::EINTR));
+}

@@ -1,0 +1,266 @@
+//! mkdir(2), mknod(2), symlink(2), link(2), rename(2), unlink(2), rmdir(2) and their `at` forms, where
+//! the caller sees other mounts than the host's: the name is found, and the host does the rest in the
+//! directory it is in.
+//! Decided here: what the mounts forbid (EROFS, EXDEV, EBUSY). All else is the host's to judge.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use anyns_trap::Failed;
+use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
+use rustix::io::Errno;
+
+use super::seen::{kind, own_path, trimmed, writable};
+use crate::cx::{Cx, Served, Verdict};
+use crate::trouble::Trouble;
+use crate::vfs::{self, Parent, Place};
+
+const CWD: i32 = libc::AT_FDCWD;
+
+/// Serves `mkdir(path, mode)`.
+pub(crate) fn mkdir(cx: &mut Cx<'_>) -> Served {
+    make_directory(cx, CWD, 0)
+}
+
+/// Serves `mkdirat(dirfd, path, mode)`.
+pub(crate) fn mkdirat(cx: &mut Cx<'_>) -> Served {
+    make_directory(cx, cx.int(0), 1)
+}
+
+fn make_directory(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let at = cx.parent(dirfd, path_arg)?;
+    cx.can_make(&at)?;
+    let mode = cx.masked(cx.arg(path_arg + 1) as u32 & 0o1777);
+    rustix::fs::mkdirat(&at.place.fd, &*at.name, Mode::from_raw_mode(mode))?;
+    Ok(Verdict::Return(0))
+}
+
+/// Serves `mknod(path, mode, device)`.
+pub(crate) fn mknod(cx: &mut Cx<'_>) -> Served {
+    make_node(cx, CWD, 0)
+}
+
+/// Serves `mknodat(dirfd, path, mode, device)`.
+pub(crate) fn mknodat(cx: &mut Cx<'_>) -> Served {
+    make_node(cx, cx.int(0), 1)
+}
+
+fn make_node(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let (mode, device) = (cx.arg(path_arg + 1) as u32 & 0xffff, cx.arg(path_arg + 2) as u32);
+    match mode & libc::S_IFMT {
+        0 | libc::S_IFREG | libc::S_IFCHR | libc::S_IFBLK | libc::S_IFIFO | libc::S_IFSOCK => {}
+        libc::S_IFDIR => return Err(Errno::PERM.into()),
+        _ => return Err(Errno::INVAL.into()),
+    }
+    let at = cx.parent(dirfd, path_arg)?;
+    cx.can_make(&at)?;
+    let mode = (mode & libc::S_IFMT) | cx.masked(mode & 0o7777);
+    // As the kernel packs it.
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let sort = match mode & libc::S_IFMT {
+        0 => FileType::RegularFile,
+        sort => FileType::from_raw_mode(sort),
+    };
+    let device = rustix::fs::makedev(major, minor);
+    let bits = Mode::from_raw_mode(mode & 0o7777);
+    rustix::fs::mknodat(&at.place.fd, &*at.name, sort, bits, device)?;
+    Ok(Verdict::Return(0))
+}
+
+/// Serves `symlink(text, path)`.
+pub(crate) fn symlink(cx: &mut Cx<'_>) -> Served {
+    make_link(cx, CWD, 1)
+}
+
+/// Serves `symlinkat(text, dirfd, path)`.
+pub(crate) fn symlinkat(cx: &mut Cx<'_>) -> Served {
+    make_link(cx, cx.int(1), 2)
+}
+
+fn make_link(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let text = cx.path(cx.arg(0))?;
+    if text.is_empty() {
+        return Err(Errno::NOENT.into());
+    }
+    let at = cx.parent(dirfd, path_arg)?;
+    cx.can_make(&at)?;
+    rustix::fs::symlinkat(&*text, &at.place.fd, &*at.name)?;
+    Ok(Verdict::Return(0))
+}
+
+/// Serves `unlink(path)`.
+pub(crate) fn unlink(cx: &mut Cx<'_>) -> Served {
+    remove(cx, CWD, 0, AtFlags::empty())
+}
+
+/// Serves `rmdir(path)`.
+pub(crate) fn rmdir(cx: &mut Cx<'_>) -> Served {
+    remove(cx, CWD, 0, AtFlags::REMOVEDIR)
+}
+
+/// Serves `unlinkat(dirfd, path, flags)`.
+pub(crate) fn unlinkat(cx: &mut Cx<'_>) -> Served {
+    let flags = cx.int(2);
+    if flags & !libc::AT_REMOVEDIR != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    remove(cx, cx.int(0), 1, AtFlags::from_bits_retain(flags as u32))
+}
+
+fn remove(cx: &Cx<'_>, dirfd: i32, path_arg: usize, flags: AtFlags) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let at = cx.parent(dirfd, path_arg)?;
+    if is_name(&at) {
+        cx.can_remove(&at, flags.contains(AtFlags::REMOVEDIR))?;
+    }
+    rustix::fs::unlinkat(&at.place.fd, &*at.name, flags)?;
+    Ok(Verdict::Return(0))
+}
+
+/// Whether the end of a path is a name, rather than `.`, `..` or the root directory.
+fn is_name(at: &Parent) -> bool {
+    !matches!(at.name.to_bytes(), b"/" | b"." | b".." | b"./" | b"../")
+}
+
+/// Serves `rename(old, new)`.
+pub(crate) fn rename(cx: &mut Cx<'_>) -> Served {
+    move_name(cx, (CWD, 0), (CWD, 1), 0)
+}
+
+/// Serves `renameat(olddirfd, old, newdirfd, new)`.
+pub(crate) fn renameat(cx: &mut Cx<'_>) -> Served {
+    move_name(cx, (cx.int(0), 1), (cx.int(2), 3), 0)
+}
+
+/// Serves `renameat2(olddirfd, old, newdirfd, new, flags)`.
+pub(crate) fn renameat2(cx: &mut Cx<'_>) -> Served {
+    move_name(cx, (cx.int(0), 1), (cx.int(2), 3), cx.arg(4) as u32)
+}
+
+fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) -> Served {
+    if cx.tree().is_none() {
+        return by_the_host(cx, old.1, new.1);
+    }
+    let flags = RenameFlags::from_bits_retain(flags);
+    let alone = RenameFlags::NOREPLACE | RenameFlags::WHITEOUT;
+    let odd = flags.contains(RenameFlags::EXCHANGE) && flags.intersects(alone);
+    if !RenameFlags::all().contains(flags) || odd || flags.bits() & !7 != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let from = cx.parent(old.0, old.1)?;
+    let to = cx.parent(new.0, new.1)?;
+    same_mount(&from.place, &to.place)?;
+    if !is_name(&from) || !is_name(&to) {
+        let exists = !is_name(&to) && is_name(&from) && flags.contains(RenameFlags::NOREPLACE);
+        return Err(if exists { Errno::EXIST } else { Errno::BUSY }.into());
+    }
+    writable(&from.place)?;
+    // What is not there, or of the wrong sort, the host refuses first.
+    let (old, new) = (cx.is_no_point(&from, |_| false)?, cx.is_no_point(&to, |_| false)?);
+    if old.is_some() && (new.is_none() || new == old || flags.contains(RenameFlags::EXCHANGE)) {
+        cx.is_no_point(&from, |_| true)?;
+        cx.is_no_point(&to, |_| true)?;
+    }
+    rustix::fs::renameat_with(&from.place.fd, &*from.name, &to.place.fd, &*to.name, flags)?;
+    // Others may have mounted something on it.
+    let names = [trimmed(&from), trimmed(&to)];
+    if cx.sup.mounts.may_be_points(names.each_ref().map(|name| name.to_bytes())) {
+        cx.sup.mounts.note_rename();
+    }
+    Ok(Verdict::Return(0))
+}
+
+/// A rename that is the kernel's. If others may have mounted something on what is renamed, they are to
+/// find it by its new name from the end of the call on.
+fn by_the_host(cx: &mut Cx<'_>, old_arg: usize, new_arg: usize) -> Served {
+    if !cx.sup.mounts.has_strayed() {
+        return Ok(Verdict::Continue);
+    }
+    let (Ok(old), Ok(new)) = (cx.path(cx.arg(old_arg)), cx.path(cx.arg(new_arg))) else {
+        return Ok(Verdict::Continue);
+    };
+    if !cx.sup.mounts.may_be_points([&old, &new].map(|path| last_name(path.to_bytes()))) {
+        return Ok(Verdict::Continue);
+    }
+    match cx.take().let_run(cx.args()) {
+        Ok(ran) => {
+            cx.sup.mounts.note_rename();
+            Ok(Verdict::Answered(ran.release()))
+        }
+        Err(Failed::Untraceable(call)) => {
+            cx.put_back(call);
+            Ok(Verdict::Continue)
+        }
+        Err(failed) => Ok(Verdict::Answered(failed.settle())),
+    }
+}
+
+/// The last name in a path.
+fn last_name(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    path[..end].rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// Serves `link(old, new)`.
+pub(crate) fn link(cx: &mut Cx<'_>) -> Served {
+    another_name(cx, (CWD, 0), (CWD, 1), 0)
+}
+
+/// Serves `linkat(olddirfd, old, newdirfd, new, flags)`.
+pub(crate) fn linkat(cx: &mut Cx<'_>) -> Served {
+    another_name(cx, (cx.int(0), 1), (cx.int(2), 3), cx.int(4))
+}
+
+fn another_name(cx: &Cx<'_>, old: (i32, usize), new: (i32, usize), flags: i32) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let path = cx.path(cx.arg(old.1))?;
+    let from = match path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        true => by_descriptor(cx, old.0)?,
+        false => cx.find(old.0, &path, flags & libc::AT_SYMLINK_FOLLOW != 0)?,
+    };
+    let to = cx.parent(new.0, new.1)?;
+    cx.can_make(&to)?;
+    same_mount(&from, &to.place)?;
+    if kind(&from) == FileType::Directory {
+        return Err(Errno::PERM.into());
+    }
+    make_name(&from, &to.place, &to.name)?;
+    Ok(Verdict::Return(0))
+}
+
+/// Gives what was found another name. Without a privilege only a path of it can be named.
+fn make_name(from: &Place, to: &Place, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::linkat(
+        rustix::fs::CWD,
+        own_path(&from.fd),
+        to.fd.as_fd(),
+        name,
+        AtFlags::SYMLINK_FOLLOW,
+    )
+}
+
+/// What a descriptor of the caller's is of.
+fn by_descriptor(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
+    Ok(vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?)
+}
+
+/// Checks that two places are in one mount.
+fn same_mount(one: &Place, other: &Place) -> Result<(), Errno> {
+    if one.mount == other.mount { Ok(()) } else { Err(Errno::XDEV) }
+}

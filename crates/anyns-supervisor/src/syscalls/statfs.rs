@@ -1,0 +1,105 @@
+//! statfs(2): what is told of a file system.
+//!
+//! Of one that a guest has mounted its own limits, of others what the host says; the flags are those
+//! of the mount.
+
+use nsproxy::MountFlags;
+use rustix::io::Errno;
+
+use crate::cx::{Cx, Served, Verdict};
+use crate::mounts::{What, usage};
+use crate::trouble::Trouble;
+use crate::vfs::{Backed, Place};
+
+/// `struct statfs`: fifteen words of eight bytes.
+const WORDS: usize = 15;
+const PAGE: u64 = 4096;
+const NAME_MAX: u64 = 255;
+
+/// What types of file systems are called.
+const TMPFS: u64 = 0x0102_1994;
+const RAMFS: u64 = 0x8584_58f6;
+const MQUEUE: u64 = 0x1980_0202;
+
+/// `ST_VALID`: the flags are meant.
+const VALID: u64 = 0x20;
+
+/// The flags, as statfs(2) has them.
+const FLAGS: [(MountFlags, u64); 8] = [
+    (MountFlags::READONLY, 1),
+    (MountFlags::NOSUID, 2),
+    (MountFlags::NODEV, 4),
+    (MountFlags::NOEXEC, 8),
+    (MountFlags::NOATIME, 0x400),
+    (MountFlags::NODIRATIME, 0x800),
+    (MountFlags::RELATIME, 0x1000),
+    (MountFlags::NOSYMFOLLOW, 0x2000),
+];
+
+/// Serves `statfs(path, buffer)`.
+pub(crate) fn statfs(cx: &mut Cx<'_>) -> Served {
+    let Some(tree) = cx.tree() else { return super::path::followed(cx) };
+    let path = cx.path(cx.arg(0))?;
+    let place = cx.find(libc::AT_FDCWD, &path, true)?;
+    let mount = place.mount.and_then(|mount| tree.view.get(mount)).ok_or(Errno::IO)?;
+    let words = told(cx, &place, mount)?;
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    cx.mem().write(cx.arg(1), &bytes)?;
+    Ok(Verdict::Return(0))
+}
+
+fn told(cx: &Cx<'_>, place: &Place, mount: &Backed) -> Result<[u64; WORDS], Trouble> {
+    let mut words = match cx.sup.mounts.made(mount.sb.id()).as_deref() {
+        Some(What::Tmpfs(limits)) => {
+            let (blocks, inodes) = {
+                let limits = limits.lock();
+                (limits.blocks, limits.inodes)
+            };
+            let top = cx.sup.mounts.spot(nsproxy::Dentry { id: 0, ..mount.root });
+            let used = match top {
+                Some(top) => usage(&top.fd)?,
+                None => crate::mounts::Usage::default(),
+            };
+            // Without a limit there is no number to tell.
+            let free =
+                |most: Option<u64>, used: u64| most.map_or(0, |most| most.saturating_sub(used));
+            let blocks_free = free(blocks, used.blocks);
+            let all = [blocks.unwrap_or(0), blocks_free, blocks_free];
+            let files = [inodes.unwrap_or(0), free(inodes, used.inodes)];
+            of(TMPFS, all, files)
+        }
+        Some(What::Ramfs) => of(RAMFS, [0; 3], [0; 2]),
+        Some(What::Mqueue(_)) => of(MQUEUE, [0; 3], [0; 2]),
+        _ => hosts(place)?,
+    };
+    if cx.sup.mounts.made(mount.sb.id()).is_some() {
+        (words[7], words[10]) = (mount.sb.id(), VALID);
+    }
+    let mut flags = mount.flags;
+    flags.set(MountFlags::READONLY, mount.is_readonly());
+    let all = FLAGS.iter().fold(0, |all, (_, bit)| all | bit);
+    let set = FLAGS.iter().filter(|(flag, _)| flags.contains(*flag));
+    words[10] = set.fold(words[10] & !all, |sum, (_, bit)| sum | bit) | VALID;
+    Ok(words)
+}
+
+fn of(kind: u64, blocks: [u64; 3], files: [u64; 2]) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    (words[0], words[1]) = (kind, PAGE);
+    words[2..5].copy_from_slice(&blocks);
+    words[5..7].copy_from_slice(&files);
+    (words[8], words[9]) = (NAME_MAX, PAGE);
+    words
+}
+
+/// What the host says.
+fn hosts(place: &Place) -> Result<[u64; WORDS], Errno> {
+    let told = rustix::fs::fstatvfs(&place.fd)?;
+    let kind = rustix::fs::fstatfs(&place.fd)?.f_type as u64;
+    let mut words =
+        of(kind, [told.f_blocks, told.f_bfree, told.f_bavail], [told.f_files, told.f_ffree]);
+    (words[1], words[7]) = (told.f_bsize, told.f_fsid);
+    (words[8], words[9]) = (told.f_namemax, told.f_frsize);
+    words[10] = told.f_flag.bits();
+    Ok(words)
+}

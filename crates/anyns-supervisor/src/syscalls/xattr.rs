@@ -1,0 +1,158 @@
+//! getxattr(2), setxattr(2), listxattr(2), removexattr(2) and their like that do not follow a link at the
+//! end: by a path that leads elsewhere than on the host.
+//!
+//! Where a guest sees what the host shows, and for descriptors, they are the kernel's.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{FileType, XattrFlags};
+use rustix::io::Errno;
+
+use crate::cx::{Cx, Served, Verdict};
+use crate::trouble::Trouble;
+use crate::vfs::Place;
+
+/// Longest name of an attribute (xattr(7)).
+const NAME_MAX: usize = 255;
+/// Longest value, and longest list.
+const VALUE_MAX: usize = 65536;
+
+/// Serves `setxattr(path, name, value, size, flags)`.
+pub(crate) fn set(cx: &mut Cx<'_>) -> Served {
+    change(cx, true, false)
+}
+
+/// Serves `lsetxattr(path, name, value, size, flags)`.
+pub(crate) fn lset(cx: &mut Cx<'_>) -> Served {
+    change(cx, false, false)
+}
+
+/// Serves `removexattr(path, name)`.
+pub(crate) fn remove(cx: &mut Cx<'_>) -> Served {
+    change(cx, true, true)
+}
+
+/// Serves `lremovexattr(path, name)`.
+pub(crate) fn lremove(cx: &mut Cx<'_>) -> Served {
+    change(cx, false, true)
+}
+
+/// Serves `getxattr(path, name, value, size)`.
+pub(crate) fn get(cx: &mut Cx<'_>) -> Served {
+    look(cx, true)
+}
+
+/// Serves `lgetxattr(path, name, value, size)`.
+pub(crate) fn lget(cx: &mut Cx<'_>) -> Served {
+    look(cx, false)
+}
+
+/// Serves `listxattr(path, list, size)`.
+pub(crate) fn list(cx: &mut Cx<'_>) -> Served {
+    all(cx, true)
+}
+
+/// Serves `llistxattr(path, list, size)`.
+pub(crate) fn llist(cx: &mut Cx<'_>) -> Served {
+    all(cx, false)
+}
+
+/// An object, by a path of ours.
+struct Object {
+    place: Place,
+    path: CString,
+}
+
+/// Finds the object; `None` if the kernel finds it as well as we do.
+fn object(cx: &Cx<'_>, follow: bool) -> Result<Option<Object>, Trouble> {
+    if cx.tree().is_none() {
+        return Ok(None);
+    }
+    let path = cx.path(cx.arg(0))?;
+    let place = cx.find(libc::AT_FDCWD, &path, follow)?;
+    let path = format!("/proc/self/fd/{}", place.fd.as_raw_fd());
+    let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+    Ok(Some(Object { place, path }))
+}
+
+impl Object {
+    /// Whether it is a symbolic link, which has no attributes that a user could give it.
+    fn is_link(&self) -> bool {
+        FileType::from_raw_mode(self.place.stat.st_mode) == FileType::Symlink
+    }
+}
+
+fn change(cx: &mut Cx<'_>, follow: bool, removes: bool) -> Served {
+    let Some(object) = object(cx, follow)? else { return Ok(Verdict::Continue) };
+    let name = name(cx)?;
+    let mut value = Vec::new();
+    let mut flags = 0;
+    if !removes {
+        let size = cx.arg(3) as usize;
+        flags = cx.arg(4) as u32;
+        if flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) as u32 != 0 {
+            return Err(Errno::INVAL.into());
+        }
+        if size > VALUE_MAX {
+            return Err(Errno::TOOBIG.into());
+        }
+        value.resize(size, 0);
+        cx.mem().read(cx.arg(2), &mut value)?;
+    }
+    if object.place.seen_through().is_some_and(|mount| mount.is_readonly()) {
+        return Err(Errno::ROFS.into());
+    }
+    if object.is_link() {
+        return Err(Errno::PERM.into());
+    }
+    match removes {
+        true => rustix::fs::removexattr(&object.path, &name)?,
+        false => {
+            let flags = XattrFlags::from_bits_retain(flags);
+            rustix::fs::setxattr(&object.path, &name, &value, flags)?;
+        }
+    }
+    Ok(Verdict::Return(0))
+}
+
+fn look(cx: &mut Cx<'_>, follow: bool) -> Served {
+    let Some(object) = object(cx, follow)? else { return Ok(Verdict::Continue) };
+    let name = name(cx)?;
+    if object.is_link() {
+        return Err(Errno::NODATA.into());
+    }
+    let mut room = vec![0; (cx.arg(3) as usize).min(VALUE_MAX)];
+    let got = rustix::fs::getxattr(&object.path, &name, &mut room)?;
+    give(cx, cx.arg(2), &room, got)
+}
+
+fn all(cx: &mut Cx<'_>, follow: bool) -> Served {
+    let Some(object) = object(cx, follow)? else { return Ok(Verdict::Continue) };
+    if object.is_link() {
+        return Ok(Verdict::Return(0));
+    }
+    let mut room = vec![0; (cx.arg(2) as usize).min(VALUE_MAX)];
+    let got = rustix::fs::listxattr(&object.path, &mut room)?;
+    give(cx, cx.arg(1), &room, got)
+}
+
+/// Gives the caller what was got; without room for it only its length.
+fn give(cx: &Cx<'_>, to: u64, room: &[u8], got: usize) -> Served {
+    if !room.is_empty() {
+        cx.mem().write(to, &room[..got])?;
+    }
+    Ok(Verdict::Return(got as i64))
+}
+
+fn name(cx: &Cx<'_>) -> Result<std::ffi::OsString, Trouble> {
+    let name = match cx.mem().read_cstr(cx.arg(1), NAME_MAX + 1) {
+        Err(anyns_trap::MemError::TooLong) => return Err(Errno::RANGE.into()),
+        other => other?,
+    };
+    match name.is_empty() {
+        true => Err(Errno::RANGE.into()),
+        false => Ok(OsStr::from_bytes(name.as_bytes()).to_owned()),
+    }
+}

@@ -1,0 +1,327 @@
+//! The calls that we stop, each with the handler and the manual page; in which table a row stands says
+//! for what it is told.
+
+use crate::abi::LegacyPathCalls as Legacy;
+use crate::syscalls::{
+    attrs, caps, chown, context, directory, ends, exec, getdents, handle, ids, ioctl, message,
+    mount, mq, msg, names, namespaces, open, owner, path, pids, prctl, process, readlink, sem, shm,
+    signal, socket, stat, statfs, statmount, subject, transfer, tree, uts, watch, xattr,
+};
+
+use super::{Entry, When, about, call, some};
+
+/// Options of prctl(2) that concern credentials, or who adopts orphans.
+const CREDENTIAL_OPTIONS: &[u32] = &[
+    libc::PR_GET_DUMPABLE as u32,
+    libc::PR_SET_DUMPABLE as u32,
+    libc::PR_GET_KEEPCAPS as u32,
+    libc::PR_SET_KEEPCAPS as u32,
+    libc::PR_CAPBSET_READ as u32,
+    libc::PR_CAPBSET_DROP as u32,
+    libc::PR_GET_SECUREBITS as u32,
+    libc::PR_SET_SECUREBITS as u32,
+    libc::PR_CAP_AMBIENT as u32,
+    libc::PR_SET_NO_NEW_PRIVS as u32,
+    libc::PR_GET_NO_NEW_PRIVS as u32,
+    libc::PR_GET_CHILD_SUBREAPER as u32,
+    libc::PR_SET_CHILD_SUBREAPER as u32,
+    prctl::PR_SET_PTRACER as u32,
+    libc::PR_SCHED_CORE as u32,
+];
+
+/// Requests of ioctl(2) that name processes, and one that would spoil a control file.
+const OTHER_REQUESTS: [u32; 8] = [
+    owner::TIOCGPGRP,
+    owner::TIOCSPGRP,
+    owner::TIOCGSID,
+    owner::FIOSETOWN,
+    owner::SIOCSPGRP,
+    owner::FIOGETOWN,
+    owner::SIOCGPGRP,
+    libc::FIONBIO as u32,
+];
+
+/// Requests of ioctl(2): those of namespaces, the ten that ask a pidfd for one, and others.
+const REQUESTS: &[u32] = &{
+    let namespaces = ioctl::NAMESPACE_REQUESTS;
+    let mut all = [0; ioctl::NAMESPACE_REQUESTS.len() + 10 + OTHER_REQUESTS.len()];
+    let mut n = 0;
+    while n < namespaces.len() {
+        all[n] = namespaces[n];
+        n += 1;
+    }
+    let mut of_pidfd = 0;
+    while of_pidfd < 10 {
+        all[n] = ioctl::PIDFD_GET_FIRST + of_pidfd;
+        (n, of_pidfd) = (n + 1, of_pidfd + 1);
+    }
+    let mut other = 0;
+    while other < OTHER_REQUESTS.len() {
+        all[n] = OTHER_REQUESTS[other];
+        (n, other) = (n + 1, other + 1);
+    }
+    all
+};
+
+/// Commands of fcntl(2) about who is told of a descriptor's events.
+const OWNERS: &[u32] =
+    &[owner::F_SETOWN as u32, owner::F_GETOWN as u32, owner::F_SETOWN_EX, owner::F_GETOWN_EX];
+
+/// Requests of ptrace(2) that begin to trace somebody. Those about one that is traced already name
+/// whom the tracer could name before.
+const TRACE_ANEW: &[u32] = &[libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
+
+/// Calls that are told whatever is served.
+pub(super) const ALWAYS: &[Entry] = &[
+    // Namespaces.
+    call(libc::SYS_unshare, namespaces::unshare, "unshare").at_once(),
+    call(libc::SYS_setns, namespaces::setns, "setns").at_once(),
+    // Births and new programs. Stopped for every task, so that a tree whose supervisor is gone
+    // cannot grow.
+    call(Legacy::FORK, process::fork, "fork").at_once(),
+    call(Legacy::VFORK, process::vfork, "vfork").at_once(),
+    call(libc::SYS_clone, process::clone, "clone").at_once(),
+    call(libc::SYS_clone3, process::clone3, "clone"),
+    call(libc::SYS_execve, exec::exec, "execve").at_once(),
+    call(libc::SYS_execveat, exec::exec, "execveat").at_once(),
+    // The uts namespace.
+    call(libc::SYS_uname, uts::uname, "uname").at_once(),
+    call(libc::SYS_sethostname, uts::sethostname, "sethostname").at_once(),
+    call(libc::SYS_setdomainname, uts::setdomainname, "setdomainname").at_once(),
+    // The ipc namespace.
+    call(libc::SYS_semget, sem::semget, "semget"),
+    call(libc::SYS_semop, sem::semop, "semop").waits(),
+    call(libc::SYS_semtimedop, sem::semtimedop, "semop").waits(),
+    call(libc::SYS_semctl, sem::semctl, "semctl"),
+    call(libc::SYS_shmget, shm::shmget, "shmget"),
+    call(libc::SYS_shmat, shm::shmat, "shmop"),
+    call(libc::SYS_shmctl, shm::shmctl, "shmctl"),
+    call(libc::SYS_msgget, msg::msgget, "msgget"),
+    call(libc::SYS_msgsnd, msg::msgsnd, "msgop").waits(),
+    call(libc::SYS_msgrcv, msg::msgrcv, "msgop").waits(),
+    call(libc::SYS_msgctl, msg::msgctl, "msgctl"),
+    call(libc::SYS_mq_open, mq::mq_open, "mq_open"),
+    call(libc::SYS_mq_unlink, mq::mq_unlink, "mq_unlink"),
+    // Ids.
+    call(libc::SYS_getuid, ids::getuid, "getuid").at_once(),
+    call(libc::SYS_geteuid, ids::geteuid, "getuid").at_once(),
+    call(libc::SYS_getgid, ids::getgid, "getgid").at_once(),
+    call(libc::SYS_getegid, ids::getegid, "getgid").at_once(),
+    call(libc::SYS_getresuid, ids::getresuid, "getresuid").at_once(),
+    call(libc::SYS_getresgid, ids::getresgid, "getresuid").at_once(),
+    call(libc::SYS_setuid, ids::setuid, "setuid").at_once(),
+    call(libc::SYS_setgid, ids::setgid, "setgid").at_once(),
+    call(libc::SYS_setreuid, ids::setreuid, "setreuid").at_once(),
+    call(libc::SYS_setregid, ids::setregid, "setreuid").at_once(),
+    call(libc::SYS_setresuid, ids::setresuid, "setresuid").at_once(),
+    call(libc::SYS_setresgid, ids::setresgid, "setresuid").at_once(),
+    call(libc::SYS_setfsuid, ids::setfsuid, "setfsuid").at_once(),
+    call(libc::SYS_setfsgid, ids::setfsgid, "setfsgid").at_once(),
+    call(libc::SYS_getgroups, ids::getgroups, "getgroups").at_once(),
+    call(libc::SYS_setgroups, ids::setgroups, "getgroups").at_once(),
+    // Capabilities.
+    call(libc::SYS_capget, caps::capget, "capget"),
+    call(libc::SYS_capset, caps::capset, "capget"),
+    some(libc::SYS_prctl, 0, CREDENTIAL_OPTIONS, prctl::prctl, "prctl").at_once(),
+    // Files whose names, owners or contents depend on namespaces.
+    call(Legacy::STAT, stat::stat, "stat"),
+    call(Legacy::LSTAT, stat::lstat, "stat"),
+    call(libc::SYS_fstat, stat::fstat, "stat"),
+    call(libc::SYS_newfstatat, stat::fstatat, "stat"),
+    call(libc::SYS_statx, stat::statx, "statx"),
+    call(Legacy::CHOWN, chown::chown, "chown"),
+    call(Legacy::LCHOWN, chown::lchown, "chown"),
+    call(libc::SYS_fchown, chown::fchown, "chown"),
+    call(libc::SYS_fchownat, chown::fchownat, "chown"),
+    call(Legacy::OPEN, open::open, "open").waits(),
+    call(Legacy::CREAT, open::creat, "open").waits(),
+    call(libc::SYS_openat, open::openat, "open").waits(),
+    call(libc::SYS_openat2, open::openat2, "openat2").waits(),
+    call(Legacy::READLINK, readlink::readlink, "readlink"),
+    call(libc::SYS_readlinkat, readlink::readlinkat, "readlink"),
+    call(libc::SYS_name_to_handle_at, handle::name, "open_by_handle_at"),
+    call(libc::SYS_open_by_handle_at, handle::open, "open_by_handle_at"),
+    some(libc::SYS_ioctl, 1, REQUESTS, ioctl::ioctl, "ioctl_nsfs").waits(),
+    Entry::new(
+        libc::SYS_fcntl,
+        When::Bits { arg: 2, mask: libc::O_NONBLOCK as u32, and: (1, libc::F_SETFL as u32) },
+        ioctl::fcntl,
+        "fcntl",
+    )
+    .waits(),
+    some(libc::SYS_fcntl, 1, OWNERS, ioctl::fcntl, "fcntl").waits(),
+];
+
+/// Calls that send a signal, the second argument. Where no pid namespace is served only those that could
+/// reach the supervisor are told.
+pub(super) const SIGNALS: &[Entry] = &[
+    // Signals.
+    call(libc::SYS_kill, signal::kill, "kill"),
+    call(libc::SYS_tkill, signal::tkill, "tkill"),
+    call(libc::SYS_pidfd_send_signal, signal::pidfd_send_signal, "pidfd_send_signal"),
+];
+
+/// Calls that are told for pid namespaces only.
+pub(super) const FOR_PIDS: &[Entry] = &[
+    // Numbers of the caller's.
+    call(libc::SYS_getpid, pids::getpid, "getpid"),
+    call(libc::SYS_gettid, pids::gettid, "gettid"),
+    call(libc::SYS_getppid, pids::getppid, "getpid"),
+    call(Legacy::GETPGRP, pids::getpgrp, "getpgrp"),
+    call(libc::SYS_getpgid, pids::getpgid, "getpgid"),
+    call(libc::SYS_getsid, pids::getsid, "getsid"),
+    call(libc::SYS_setpgid, pids::setpgid, "setpgid"),
+    call(libc::SYS_setsid, pids::setsid, "setsid"),
+    call(libc::SYS_exit_group, ends::exit_group, "exit_group"),
+    call(libc::SYS_reboot, ends::reboot, "reboot"),
+    // Signals.
+    call(libc::SYS_tgkill, signal::tgkill, "tkill"),
+    call(libc::SYS_rt_sigqueueinfo, signal::sigqueue, "rt_sigqueueinfo"),
+    call(libc::SYS_rt_tgsigqueueinfo, signal::tgsigqueue, "rt_sigqueueinfo"),
+    // Others by their numbers.
+    Entry::new(
+        libc::SYS_getsockopt,
+        When::Both { first: (1, libc::SOL_SOCKET as u32), second: (2, libc::SO_PEERCRED as u32) },
+        owner::peer,
+        "socket",
+    ),
+];
+
+/// The same, of calls that the kernel serves whenever they are served: they are told for the numbers among
+/// their arguments.
+pub(super) const KERNELS: &[Entry] = &[
+    // Others by their numbers.
+    call(libc::SYS_pidfd_open, subject::first, "pidfd_open"),
+    about(libc::SYS_sched_setparam, 0, subject::first, "sched_setparam"),
+    about(libc::SYS_sched_getparam, 0, subject::first, "sched_setparam"),
+    about(libc::SYS_sched_setscheduler, 0, subject::first, "sched_setscheduler"),
+    about(libc::SYS_sched_getscheduler, 0, subject::first, "sched_setscheduler"),
+    about(libc::SYS_sched_rr_get_interval, 0, subject::first, "sched_rr_get_interval"),
+    about(libc::SYS_sched_setaffinity, 0, subject::first, "sched_setaffinity"),
+    about(libc::SYS_sched_getaffinity, 0, subject::first, "sched_setaffinity"),
+    about(libc::SYS_sched_setattr, 0, subject::first, "sched_setattr"),
+    about(libc::SYS_sched_getattr, 0, subject::first, "sched_setattr"),
+    about(libc::SYS_prlimit64, 0, subject::first, "getrlimit"),
+    about(libc::SYS_get_robust_list, 0, subject::first, "get_robust_list"),
+    about(libc::SYS_migrate_pages, 0, subject::first, "migrate_pages"),
+    about(libc::SYS_move_pages, 0, subject::first, "move_pages"),
+    call(libc::SYS_process_vm_readv, transfer::transfer, "process_vm_readv"),
+    call(libc::SYS_process_vm_writev, transfer::transfer, "process_vm_readv"),
+    call(libc::SYS_kcmp, subject::both, "kcmp"),
+    some(libc::SYS_ptrace, 0, TRACE_ANEW, subject::second, "ptrace"),
+    some(libc::SYS_ptrace, 1, &[1], subject::second, "ptrace"),
+    about(libc::SYS_getpriority, 1, subject::priority, "getpriority"),
+    about(libc::SYS_setpriority, 1, subject::priority, "getpriority"),
+    about(libc::SYS_ioprio_get, 1, subject::ioprio, "ioprio_set"),
+    about(libc::SYS_ioprio_set, 1, subject::ioprio, "ioprio_set"),
+    about(libc::SYS_perf_event_open, 1, subject::second, "perf_event_open"),
+    about(libc::SYS_timer_create, 1, subject::timer_create, "timer_create"),
+    some(libc::SYS_waitid, 0, &[libc::P_PGID], subject::waitid, "waitid").waits(),
+    Entry::new(libc::SYS_wait4, When::BelowMinusOne(0), subject::wait4, "wait4").waits(),
+];
+
+/// Calls that are told for mount namespaces only.
+pub(super) const FOR_MOUNTS: &[Entry] = &[
+    // Mounts.
+    call(libc::SYS_mount, mount::mount, "mount"),
+    call(libc::SYS_umount2, mount::umount, "umount"),
+    call(libc::SYS_pivot_root, mount::pivot_root, "pivot_root"),
+    call(libc::SYS_open_tree, tree::open_tree, "open_tree"),
+    call(libc::SYS_move_mount, tree::move_mount, "move_mount"),
+    call(libc::SYS_fsopen, context::fsopen, "fsopen"),
+    call(libc::SYS_fsconfig, context::fsconfig, "fsconfig"),
+    call(libc::SYS_fsmount, context::fsmount, "fsmount"),
+    call(libc::SYS_fspick, context::fspick, "fspick"),
+    call(libc::SYS_mount_setattr, tree::mount_setattr, "mount_setattr"),
+    call(SYS_STATMOUNT, statmount::statmount, "statmount"),
+    call(SYS_LISTMOUNT, statmount::listmount, "listmount"),
+    call(SYS_OPEN_TREE_ATTR, mount::new_api, "open_tree_attr"),
+    // Files whose names, owners or contents depend on namespaces.
+    call(libc::SYS_getdents64, getdents::getdents64, "getdents"),
+    call(Legacy::GETDENTS, getdents::getdents, "getdents"),
+    call(Legacy::ACCESS, path::access, "access"),
+    call(libc::SYS_faccessat, path::faccessat, "access"),
+    call(libc::SYS_faccessat2, path::faccessat2, "access"),
+    call(libc::SYS_chdir, directory::chdir, "chdir"),
+    call(libc::SYS_fchdir, directory::fchdir, "chdir"),
+    call(libc::SYS_chroot, mount::chroot, "chroot"),
+    call(libc::SYS_getcwd, directory::getcwd, "getcwd"),
+    call(libc::SYS_truncate, attrs::truncate, "truncate").waits(),
+    call(SYS_SETXATTRAT, path::absent, "setxattrat"),
+    call(SYS_GETXATTRAT, path::absent, "getxattrat"),
+    call(SYS_LISTXATTRAT, path::absent, "listxattrat"),
+    call(SYS_REMOVEXATTRAT, path::absent, "removexattrat"),
+    call(SYS_FILE_GETATTR, path::absent, "file_getattr"),
+    call(SYS_FILE_SETATTR, path::absent, "file_setattr"),
+    call(libc::SYS_uselib, path::absent, "uselib"),
+    call(libc::SYS_swapon, path::privileged, "swapon"),
+    call(libc::SYS_swapoff, path::privileged, "swapon"),
+    call(libc::SYS_acct, path::privileged, "acct"),
+    call(libc::SYS_quotactl, path::privileged, "quotactl"),
+    call(Legacy::MKDIR, names::mkdir, "mkdir"),
+    call(libc::SYS_mkdirat, names::mkdirat, "mkdir"),
+    call(Legacy::MKNOD, names::mknod, "mknod"),
+    call(libc::SYS_mknodat, names::mknodat, "mknod"),
+    call(Legacy::SYMLINK, names::symlink, "symlink"),
+    call(libc::SYS_symlinkat, names::symlinkat, "symlink"),
+    call(Legacy::LINK, names::link, "link"),
+    call(libc::SYS_linkat, names::linkat, "link"),
+    call(Legacy::RENAME, names::rename, "rename"),
+    call(libc::SYS_renameat, names::renameat, "rename"),
+    call(libc::SYS_renameat2, names::renameat2, "rename"),
+    call(Legacy::UNLINK, names::unlink, "unlink"),
+    call(Legacy::RMDIR, names::rmdir, "rmdir"),
+    call(libc::SYS_unlinkat, names::unlinkat, "unlink"),
+    call(Legacy::CHMOD, attrs::chmod, "chmod"),
+    call(libc::SYS_fchmodat, attrs::fchmodat, "chmod"),
+    call(SYS_FCHMODAT2, attrs::fchmodat2, "chmod"),
+    call(Legacy::UTIME, attrs::utime, "utime"),
+    call(Legacy::UTIMES, attrs::utimes, "utime"),
+    call(Legacy::FUTIMESAT, attrs::futimesat, "futimesat"),
+    call(libc::SYS_utimensat, attrs::utimensat, "utimensat"),
+    call(libc::SYS_statfs, statfs::statfs, "statfs"),
+    call(libc::SYS_inotify_add_watch, watch::inotify_add_watch, "inotify_add_watch"),
+    call(libc::SYS_fanotify_mark, watch::fanotify_mark, "fanotify_mark"),
+    call(libc::SYS_setxattr, xattr::set, "setxattr"),
+    call(libc::SYS_lsetxattr, xattr::lset, "setxattr"),
+    call(libc::SYS_getxattr, xattr::get, "getxattr"),
+    call(libc::SYS_lgetxattr, xattr::lget, "getxattr"),
+    call(libc::SYS_listxattr, xattr::list, "listxattr"),
+    call(libc::SYS_llistxattr, xattr::llist, "listxattr"),
+    call(libc::SYS_removexattr, xattr::remove, "removexattr"),
+    call(libc::SYS_lremovexattr, xattr::lremove, "removexattr"),
+    call(libc::SYS_bind, socket::bind, "bind"),
+    call(libc::SYS_connect, socket::connect, "connect").waits(),
+    call(libc::SYS_getsockname, socket::getsockname, "getsockname"),
+    call(libc::SYS_getpeername, socket::getpeername, "getpeername"),
+    Entry::new(libc::SYS_sendto, When::Given(4), message::sendto, "send").waits(),
+    call(libc::SYS_sendmsg, message::sendmsg, "send").waits(),
+    call(libc::SYS_sendmmsg, message::sendmmsg, "sendmmsg").waits(),
+];
+
+/// Calls that a kernel without the feature refuses: they would go round us.
+pub(super) const CLOSED: &[(i64, i32)] = &[
+    // Submits calls that seccomp never sees.
+    (libc::SYS_io_uring_setup, libc::ENOSYS),
+    // Shows the host's namespaces.
+    (SYS_LISTNS, libc::ENOSYS),
+];
+
+/// `statmount` (6.8).
+const SYS_STATMOUNT: i64 = 457;
+/// `listmount` (6.8).
+const SYS_LISTMOUNT: i64 = 458;
+/// `open_tree_attr` (6.15).
+const SYS_OPEN_TREE_ATTR: i64 = 467;
+/// `setxattrat` (6.13), and the three after it.
+const SYS_SETXATTRAT: i64 = 463;
+const SYS_GETXATTRAT: i64 = 464;
+const SYS_LISTXATTRAT: i64 = 465;
+const SYS_REMOVEXATTRAT: i64 = 466;
+/// `file_getattr` (6.17), and the one after it.
+const SYS_FILE_GETATTR: i64 = 468;
+const SYS_FILE_SETATTR: i64 = 469;
+/// `fchmodat2` (6.6).
+const SYS_FCHMODAT2: i64 = 452;
+/// `listns` (6.19).
+const SYS_LISTNS: i64 = 470;

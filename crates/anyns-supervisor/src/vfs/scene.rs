@@ -1,0 +1,252 @@
+//! Where descriptors and working directories stand among the mounts of a namespace, and the way back:
+//! the path by which somebody would find what is open.
+//!
+//! A guest's descriptor is the host's object, which may be seen through several mounts. It stands in
+//! the one through which it was last opened, if that is known, or else in the first through which it
+//! can be seen.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use nsproxy::{Dentry, MountId, Task};
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::{Backed, Tree, View};
+use crate::mounts::{Identity, Moment, Mounts, Number};
+use crate::procfs;
+
+/// Stands for the working directory where descriptors have numbers.
+pub(crate) const CWD_NUMBER: i32 = libc::AT_FDCWD;
+
+/// Somebody who sees mounts otherwise than the host.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    /// All that is mounted.
+    pub(crate) mounts: &'a Mounts,
+    /// What it sees of that.
+    pub(crate) tree: &'a Tree,
+    /// Who it is.
+    pub(crate) task: &'a Task,
+}
+
+/// An object with the mount that it is seen through.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// The object, opened with O_PATH.
+    pub(crate) fd: OwnedFd,
+    /// What it is.
+    pub(crate) identity: Identity,
+    /// `None` for what is in no mount of the namespace.
+    pub(crate) mount: Option<MountId>,
+    /// Its number, if it is interned.
+    pub(crate) dentry: Option<Dentry>,
+    /// The mounts of which that is one, if they are not its owner's own.
+    pub(crate) view: Option<Arc<View>>,
+    /// The mount that it was opened through, if that is mounted no longer.
+    pub(crate) gone: Option<Arc<Backed>>,
+}
+
+impl Standing {
+    /// The root of a mount, or another interned object seen through it.
+    pub(super) fn at(mounts: &Mounts, mount: MountId, dentry: Dentry) -> Result<Standing, Errno> {
+        let spot = mounts.spot(dentry).ok_or(Errno::NOENT)?;
+        let (fd, identity) = match spot.covered {
+            false => (rustix::io::fcntl_dupfd_cloexec(&spot.fd, 0)?, spot.identity),
+            true => {
+                let fd = mounts.nothing(spot.directory)?;
+                let identity = Identity::of(&fd)?;
+                (fd, identity)
+            }
+        };
+        Ok(Standing {
+            fd,
+            identity,
+            mount: Some(mount),
+            dentry: Some(dentry),
+            view: None,
+            gone: None,
+        })
+    }
+}
+
+impl Scene<'_> {
+    /// The guest's working directory.
+    pub(crate) fn cwd(&self, fd: OwnedFd, process: Option<i32>) -> Result<Standing, Errno> {
+        let identity = Identity::of(&fd)?;
+        let Some(pwd) = self.task.pwd() else { return self.opened(fd, None) };
+        let (mount, dentry) = (pwd.mount(), pwd.dentry());
+        let spot = self.mounts.spot(dentry);
+        let view = &self.tree.view;
+        if let Some(spot) = spot
+            && (spot.identity.is_same(&identity) || self.mounts.has_pivoted(view, &identity))
+        {
+            let known = view.get(mount).map(|mount| mount.id);
+            let standing = Standing::at(self.mounts, mount, dentry)?;
+            let number = process.filter(|_| known.is_none()).map(|process| (process, CWD_NUMBER));
+            let gone = number.and_then(|number| self.mounts.opened_through(&identity, number));
+            let gone = gone.map(|(_, gone)| gone);
+            return Ok(Standing { mount: known, gone, ..standing });
+        }
+        self.opened(fd, process.map(|process| (process, CWD_NUMBER)))
+    }
+
+    /// The object behind a descriptor, which has this number in its process, if it is one.
+    pub(crate) fn opened(&self, fd: OwnedFd, number: Option<Number>) -> Result<Standing, Errno> {
+        let identity = Identity::of(&fd)?;
+        let view = &self.tree.view;
+        let known = number.and_then(|number| self.mounts.opened_through(&identity, number));
+        if let Some((namespace, known)) = known
+            && known.spot.identity.mnt == identity.mnt
+            // It may have been moved out of what the mount shows.
+            && (identity.born.is_some()
+                || is_below(&procfs::descriptor_path(&fd)?, &known.spot.text))
+        {
+            // One that was opened before its owner came here shows what was mounted there. Of those
+            // namespaces only the host's is as it was for certain.
+            let there = match namespace == view.namespace() {
+                true => Some(view.clone()),
+                false => self.mounts.hosts_view().filter(|view| view.namespace() == namespace),
+            };
+            let mount = there.as_ref().and_then(|there| there.get(known.id)).map(|it| it.id);
+            let gone = Some(known).filter(|_| mount.is_none());
+            let view = there.filter(|_| mount.is_some());
+            return Ok(Standing { fd, identity, mount, dentry: None, view, gone });
+        }
+        let mount = stands(self.mounts, view, &fd, &identity)?;
+        Ok(Standing { fd, identity, mount, dentry: None, view: None, gone: None })
+    }
+}
+
+/// The mount of a view that an object is seen through.
+pub(crate) fn stands(
+    mounts: &Mounts,
+    view: &View,
+    fd: &OwnedFd,
+    identity: &Identity,
+) -> Result<Option<MountId>, Errno> {
+    let text = procfs::descriptor_path(fd)?;
+    if !text.starts_with(b"/") {
+        return Ok(None);
+    }
+    // Numbers are given again: what is remembered must still be possible.
+    let last = mounts.last_seen(view, identity).and_then(|mount| view.get(mount));
+    if let Some(last) = last
+        && last.spot.identity.mnt == identity.mnt
+        && (identity.born.is_some() || is_below(&text, &last.spot.text))
+    {
+        return Ok(Some(last.id));
+    }
+    let mut behind = None;
+    // What we keep for guests is nothing of the host's.
+    let ours =
+        mounts.store_path().filter(|store| is_below(&text, store)).map_or(0, |store| store.len());
+    // From the object up to the root: where roots of mounts are, and which of them show it.
+    let mut end = text.len();
+    loop {
+        let above = if end == 0 { b"/".as_slice() } else { &text[..end] };
+        for id in view.backed_at(above) {
+            let Some(mount) = view.get(*id) else { continue };
+            if mount.spot.identity.mnt != identity.mnt || mount.spot.covered {
+                continue;
+            }
+            // It may have been moved since.
+            let now = Identity::at(CWD, above, AtFlags::SYMLINK_NOFOLLOW);
+            if !now.is_ok_and(|now| now.is_same(&mount.spot.identity)) {
+                continue;
+            }
+            match view.is_hidden(*id) || view.covers_between(*id, above, &text) {
+                false => return Ok(Some(*id)),
+                true => behind = behind.or(Some(*id)),
+            }
+        }
+        match text[..end].iter().rposition(|byte| *byte == b'/') {
+            Some(slash) if end > 0 && slash > ours => end = slash,
+            Some(slash) if end > 0 && ours == 0 => end = slash,
+            _ => break,
+        }
+    }
+    Ok(behind)
+}
+
+/// The path of an object of which it is known where it stands.
+pub(crate) fn shown_at(mounts: &Mounts, tree: &Tree, at: &Standing) -> Result<Vec<u8>, Errno> {
+    if let Some(gone) = &at.gone {
+        let names = mounts.object_below(&at.fd, gone.root)?.unwrap_or_default();
+        return Ok([b"/".as_slice(), &names].concat());
+    }
+    let elsewhere = at.view.as_ref().filter(|view| view.namespace() != tree.view.namespace());
+    let tree = match elsewhere {
+        Some(view) => &Tree { view: view.clone(), root: view.top().unwrap_or(tree.root) },
+        None => tree,
+    };
+    let (mut path, _) = shown(mounts, tree, &at.fd, at.mount, at.dentry)?;
+    if path.is_empty() {
+        path.push(b'/');
+    }
+    Ok(path)
+}
+
+/// Whether a path is another or goes on from it.
+fn is_below(text: &[u8], above: &[u8]) -> bool {
+    let above = above.strip_suffix(b"/").unwrap_or(above);
+    text.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The path of an object as somebody whose root is `root` would write it, and whether it can be
+/// reached from there; without a slash at its end, so that the root's is empty.
+pub(crate) fn shown(
+    mounts: &Mounts,
+    tree: &Tree,
+    fd: &OwnedFd,
+    mount: Option<MountId>,
+    dentry: Option<Dentry>,
+) -> Result<(Vec<u8>, bool), Errno> {
+    let Some(mut at) = mount else { return Ok((procfs::descriptor_path(fd)?, false)) };
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut here = Below::Object(fd, dentry);
+    let now = mounts.files();
+    let reached = loop {
+        let Some(shows) = tree.view.get(at) else { break false };
+        if at == tree.root.0
+            && let Some(rest) = here.below(mounts, &now, tree.root.1)?
+        {
+            parts.push(rest);
+            break true;
+        }
+        // What is no longer below the root of its mount is shown as if it were.
+        parts.push(here.below(mounts, &now, shows.root)?.unwrap_or_default());
+        match shows.parent {
+            Some((parent, point)) => (at, here) = (parent, Below::Interned(point)),
+            None => break false,
+        }
+    };
+    let mut path = Vec::new();
+    for part in parts.iter().rev().filter(|part| !part.is_empty()) {
+        path.push(b'/');
+        path.extend_from_slice(part);
+    }
+    Ok((path, reached))
+}
+
+enum Below<'a> {
+    Object(&'a OwnedFd, Option<Dentry>),
+    Interned(Dentry),
+}
+
+impl Below<'_> {
+    /// The names from an interned directory down to it, if it is below.
+    fn below(
+        &self,
+        mounts: &Mounts,
+        now: &Moment<'_>,
+        above: Dentry,
+    ) -> Result<Option<Vec<u8>>, Errno> {
+        match *self {
+            Below::Interned(dentry) | Below::Object(_, Some(dentry)) => {
+                Ok(now.names_below(dentry, above))
+            }
+            Below::Object(fd, None) => mounts.object_below(fd, above),
+        }
+    }
+}

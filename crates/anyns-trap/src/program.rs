@@ -1,0 +1,76 @@
+//! What this process may execute, asked without doing it.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::null;
+
+use rustix::io::Errno;
+
+/// `AT_EXECVE_CHECK` (6.14): look whether it could be done, and do no more.
+const EXECVE_CHECK: i32 = 0x1_0000;
+
+/// Asks whether the kernel would let this process execute a file, whatever is in it.
+///
+/// # Errors
+/// Those of execve(2) before the file is looked into: EACCES, ETXTBSY. EINVAL before Linux 6.14.
+pub fn may_execute(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let argv = [c"".as_ptr(), null()];
+    let envp = [null::<libc::c_char>()];
+    let (fd, path, flags) = (file.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH | EXECVE_CHECK);
+    // SAFETY: path and arguments end with a zero, both vectors with a null pointer, and all live until
+    // the call returns. With this flag the kernel executes nothing; one that does not know it refuses.
+    let said =
+        unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv.as_ptr(), envp.as_ptr(), flags) };
+    answer(said)
+}
+
+/// Whether somebody has a file open for writing; `file` is open for reading. Who does not own the file
+/// does not learn it.
+pub fn is_written(file: BorrowedFd<'_>) -> bool {
+    let set = |lease: i32| {
+        // SAFETY: all arguments are numbers.
+        answer(unsafe { libc::syscall(libc::SYS_fcntl, file.as_raw_fd(), libc::F_SETLEASE, lease) })
+    };
+    match set(libc::F_RDLCK) {
+        Ok(()) => {
+            let _ = set(libc::F_UNLCK);
+            false
+        }
+        Err(errno) => errno == Errno::AGAIN,
+    }
+}
+
+fn answer(said: libc::c_long) -> Result<(), Errno> {
+    match said {
+        -1 => {
+            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            Err(Errno::from_raw_os_error(errno))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, OpenOptions};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    #[test]
+    fn a_program_that_is_written_is_busy() {
+        let path = std::env::temp_dir().join(format!("anyns-busy-{}", std::process::id()));
+        let writer =
+            OpenOptions::new().create_new(true).write(true).mode(0o700).open(&path).unwrap();
+        let reader = File::open(&path).unwrap();
+        let check = may_execute(reader.as_fd());
+        assert!(matches!(check, Err(Errno::TXTBSY | Errno::INVAL)), "{check:?}");
+        assert!(is_written(reader.as_fd()));
+        drop(writer);
+        assert!(!is_written(reader.as_fd()));
+        assert!(matches!(may_execute(reader.as_fd()), Ok(()) | Err(Errno::INVAL)));
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        assert!(matches!(may_execute(reader.as_fd()), Err(Errno::ACCESS | Errno::INVAL)));
+        std::fs::remove_file(path).unwrap();
+    }
+}
