@@ -82,6 +82,18 @@ fn messages() {
 }
 
 #[test]
+fn readonly() {
+    equal_in(
+        "views-readonly",
+        &[Place::Refused, Place::Confined],
+        &[
+            "mkdir w/dir; mns sh -c 'mount --bind w d; python3 -B $G/readonly.py $D; mount -o remount,bind,ro d; python3 -B $G/readonly.py $D; mount -o remount,bind,rw d; python3 -B $G/readonly.py $D; cd w; python3 -B $G/readonly.py $W'",
+            "mkdir w/dir; mns python3 -B $G/readonly.py $W; python3 -B $G/readonly.py $W",
+        ],
+    );
+}
+
+#[test]
 fn propagation() {
     const N: &str = "| sed \"s/:[0-9][0-9]*/:N/g\"";
     let scripts: Vec<String> = [

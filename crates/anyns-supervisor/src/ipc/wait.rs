@@ -38,6 +38,8 @@ const AGAIN: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_millis(20);
 /// How often a sleeper may be found awake before it is stopped to see where it is.
 const AWAKE: usize = 25;
+/// How often one is looked at, in a row, that is on its way to its sleep, or back to it.
+const GLANCES: usize = 10;
 
 /// Those who wait.
 #[derive(Default)]
@@ -166,12 +168,25 @@ impl Waiter {
     }
 
     fn waits_on(&self, object: Object, number: u16, zero: bool) -> bool {
+        // Only who sleeps can be served at once, which is what others may conclude from being told
+        // that it waits: one that cannot yet has not come yet.
         let asleep = match &self.sleeper {
-            Sleeper::Dozes(dozer) => dozer.glance() != Seems::Gone,
+            Sleeper::Dozes(dozer) => sees_asleep(dozer),
             Sleeper::Held(call) => call.lock().as_ref().is_some_and(Call::is_alive),
         };
         asleep && self.request.object == object && *self.on.lock() == Some((number, zero))
     }
+}
+
+fn sees_asleep(dozer: &Dozer) -> bool {
+    for _ in 0..GLANCES {
+        match dozer.glance() {
+            Seems::Asleep => return true,
+            Seems::Awake => std::thread::yield_now(),
+            Seems::Gone => return false,
+        }
+    }
+    false
 }
 
 /// A result as a register holds it.

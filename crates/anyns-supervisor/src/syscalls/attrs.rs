@@ -5,6 +5,7 @@
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::by_descriptor::changeable;
 use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::procfs;
@@ -76,9 +77,6 @@ pub(crate) fn utimes(cx: &mut Cx<'_>) -> Served {
 
 /// Serves `futimesat(dirfd, path, times)`.
 pub(crate) fn futimesat(cx: &mut Cx<'_>) -> Served {
-    if cx.arg(1) == 0 {
-        return Ok(Verdict::Continue);
-    }
     by_microseconds(cx, cx.int(0), 1)
 }
 
@@ -101,8 +99,7 @@ fn by_microseconds(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
 
 /// Serves `utimensat(dirfd, path, times, flags)`.
 pub(crate) fn utimensat(cx: &mut Cx<'_>) -> Served {
-    // Without a path it is about a descriptor alone.
-    if cx.tree().is_none() || cx.arg(1) == 0 {
+    if cx.tree().is_none() {
         return Ok(Verdict::Continue);
     }
     let times = match cx.arg(2) {
@@ -143,7 +140,13 @@ fn set_times(
 ) -> Served {
     let now = Timespec { tv_sec: 0, tv_nsec: libc::UTIME_NOW };
     let times = times.unwrap_or(Timestamps { last_access: now, last_modification: now });
-    let place = find(cx, dirfd, path_arg, flags)?;
+    // Without a path it is about a descriptor alone.
+    let place = match cx.arg(path_arg) {
+        0 if dirfd == CWD => return Err(Errno::FAULT.into()),
+        0 if flags != 0 => return Err(Errno::INVAL.into()),
+        0 => changeable(cx, dirfd)?,
+        _ => find(cx, dirfd, path_arg, flags)?,
+    };
     writable(&place)?;
     rustix::fs::utimensat(&place.fd, c"", &times, AtFlags::EMPTY_PATH)?;
     Ok(Verdict::Return(0))

@@ -56,8 +56,13 @@ fn by_path(cx: &mut Cx<'_>, dirfd: i32, path_arg: usize, flags: i32) -> Served {
 }
 
 fn by_descriptor(cx: &Cx<'_>, user: &UserNs, fd: i32, uid: u32, gid: u32) -> Served {
-    let ours = crate::vfs::start(cx.seeker(), fd)?;
-    change(user, ours.as_fd(), uid, gid)
+    if cx.tree().is_none() {
+        let ours = crate::vfs::start(cx.seeker(), fd)?;
+        return change(user, ours.as_fd(), uid, gid);
+    }
+    let place = crate::vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
+    super::seen::writable(&place)?;
+    change(user, place.fd.as_fd(), uid, gid)
 }
 
 fn change(user: &UserNs, fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Served {

@@ -1,4 +1,5 @@
-//! ioctl(2): the questions one asks of a namespace descriptor (ioctl_nsfs(2)) or of a pidfd.
+//! ioctl(2): the questions one asks of a namespace descriptor (ioctl_nsfs(2)) or of a pidfd, and the
+//! dispatch of the others that are told.
 //! fcntl(2): what would spoil a control file.
 //!
 //! The filter sends only the commands named here.
@@ -9,7 +10,7 @@ use rustix::io::Errno;
 use crate::cx::{Cx, Served, Verdict};
 use crate::descriptors::{Given, Thing};
 use crate::procfs;
-use crate::syscalls::owner;
+use crate::syscalls::{by_descriptor, owner};
 use crate::trouble::Trouble;
 use crate::vfs;
 
@@ -79,6 +80,9 @@ pub(crate) fn ioctl(cx: &mut Cx<'_>) -> Served {
     let command = cx.arg(1) as u32;
     if command == libc::FIONBIO as u32 {
         return nonblocking(cx);
+    }
+    if by_descriptor::CHANGES.contains(&command) {
+        return by_descriptor::ioctl(cx, command);
     }
     let of_pidfd = command.checked_sub(PIDFD_GET_FIRST);
     match of_pidfd.and_then(|number| PIDFD_LINKS.get(number as usize)) {

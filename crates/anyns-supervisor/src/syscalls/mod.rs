@@ -1,6 +1,7 @@
 //! One handler a call. [`crate::table`] says which calls have one.
 
 pub(crate) mod attrs;
+pub(crate) mod by_descriptor;
 pub(crate) mod caps;
 pub(crate) mod chown;
 pub(crate) mod context;

@@ -1,18 +1,20 @@
 //! getxattr(2), setxattr(2), listxattr(2), removexattr(2) and their like that do not follow a link at the
 //! end: by a path that leads elsewhere than on the host.
 //!
-//! Where a guest sees what the host shows, and for descriptors, they are the kernel's.
+//! fsetxattr(2), fremovexattr(2): by a descriptor, which may be of a mount that is read-only.
+//!
+//! Where a guest sees what the host shows they are the kernel's, and so is looking by a descriptor.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FileType, XattrFlags};
 use rustix::io::Errno;
 
+use super::seen::{own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::trouble::Trouble;
-use crate::vfs::Place;
+use crate::vfs::{self, Place};
 
 /// Longest name of an attribute (xattr(7)).
 const NAME_MAX: usize = 255;
@@ -21,42 +23,63 @@ const VALUE_MAX: usize = 65536;
 
 /// Serves `setxattr(path, name, value, size, flags)`.
 pub(crate) fn set(cx: &mut Cx<'_>) -> Served {
-    change(cx, true, false)
+    change(cx, Named::Followed, false)
 }
 
 /// Serves `lsetxattr(path, name, value, size, flags)`.
 pub(crate) fn lset(cx: &mut Cx<'_>) -> Served {
-    change(cx, false, false)
+    change(cx, Named::Itself, false)
 }
 
 /// Serves `removexattr(path, name)`.
 pub(crate) fn remove(cx: &mut Cx<'_>) -> Served {
-    change(cx, true, true)
+    change(cx, Named::Followed, true)
 }
 
 /// Serves `lremovexattr(path, name)`.
 pub(crate) fn lremove(cx: &mut Cx<'_>) -> Served {
-    change(cx, false, true)
+    change(cx, Named::Itself, true)
+}
+
+/// Serves `fsetxattr(fd, name, value, size, flags)`.
+pub(crate) fn fset(cx: &mut Cx<'_>) -> Served {
+    change(cx, Named::Open, false)
+}
+
+/// Serves `fremovexattr(fd, name)`.
+pub(crate) fn fremove(cx: &mut Cx<'_>) -> Served {
+    change(cx, Named::Open, true)
 }
 
 /// Serves `getxattr(path, name, value, size)`.
 pub(crate) fn get(cx: &mut Cx<'_>) -> Served {
-    look(cx, true)
+    look(cx, Named::Followed)
 }
 
 /// Serves `lgetxattr(path, name, value, size)`.
 pub(crate) fn lget(cx: &mut Cx<'_>) -> Served {
-    look(cx, false)
+    look(cx, Named::Itself)
 }
 
 /// Serves `listxattr(path, list, size)`.
 pub(crate) fn list(cx: &mut Cx<'_>) -> Served {
-    all(cx, true)
+    all(cx, Named::Followed)
 }
 
 /// Serves `llistxattr(path, list, size)`.
 pub(crate) fn llist(cx: &mut Cx<'_>) -> Served {
-    all(cx, false)
+    all(cx, Named::Itself)
+}
+
+/// How an object is named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// By a path.
+    Followed,
+    /// By a path that does not follow a link at its end.
+    Itself,
+    /// By a descriptor.
+    Open,
 }
 
 /// An object, by a path of ours.
@@ -66,14 +89,19 @@ struct Object {
 }
 
 /// Finds the object; `None` if the kernel finds it as well as we do.
-fn object(cx: &Cx<'_>, follow: bool) -> Result<Option<Object>, Trouble> {
+fn object(cx: &Cx<'_>, named: Named) -> Result<Option<Object>, Trouble> {
     if cx.tree().is_none() {
         return Ok(None);
     }
-    let path = cx.path(cx.arg(0))?;
-    let place = cx.find(libc::AT_FDCWD, &path, follow)?;
-    let path = format!("/proc/self/fd/{}", place.fd.as_raw_fd());
-    let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+    let place = match named {
+        Named::Open => {
+            let fd = cx.int(0);
+            cx.sup.descriptors.look(cx.tid(), fd)?;
+            vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?
+        }
+        _ => cx.find(libc::AT_FDCWD, &*cx.path(cx.arg(0))?, named == Named::Followed)?,
+    };
+    let path = own_path(&place.fd);
     Ok(Some(Object { place, path }))
 }
 
@@ -84,8 +112,8 @@ impl Object {
     }
 }
 
-fn change(cx: &mut Cx<'_>, follow: bool, removes: bool) -> Served {
-    let Some(object) = object(cx, follow)? else { return Ok(Verdict::Continue) };
+fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
+    let Some(object) = object(cx, named)? else { return Ok(Verdict::Continue) };
     let name = name(cx)?;
     let mut value = Vec::new();
     let mut flags = 0;
@@ -101,9 +129,7 @@ fn change(cx: &mut Cx<'_>, follow: bool, removes: bool) -> Served {
         value.resize(size, 0);
         cx.mem().read(cx.arg(2), &mut value)?;
     }
-    if object.place.seen_through().is_some_and(|mount| mount.is_readonly()) {
-        return Err(Errno::ROFS.into());
-    }
+    writable(&object.place)?;
     if object.is_link() {
         return Err(Errno::PERM.into());
     }
@@ -117,8 +143,8 @@ fn change(cx: &mut Cx<'_>, follow: bool, removes: bool) -> Served {
     Ok(Verdict::Return(0))
 }
 
-fn look(cx: &mut Cx<'_>, follow: bool) -> Served {
-    let Some(object) = object(cx, follow)? else { return Ok(Verdict::Continue) };
+fn look(cx: &mut Cx<'_>, named: Named) -> Served {
+    let Some(object) = object(cx, named)? else { return Ok(Verdict::Continue) };
     let name = name(cx)?;
     if object.is_link() {
         return Err(Errno::NODATA.into());
@@ -128,8 +154,8 @@ fn look(cx: &mut Cx<'_>, follow: bool) -> Served {
     give(cx, cx.arg(2), &room, got)
 }
 
-fn all(cx: &mut Cx<'_>, follow: bool) -> Served {
-    let Some(object) = object(cx, follow)? else { return Ok(Verdict::Continue) };
+fn all(cx: &mut Cx<'_>, named: Named) -> Served {
+    let Some(object) = object(cx, named)? else { return Ok(Verdict::Continue) };
     if object.is_link() {
         return Ok(Verdict::Return(0));
     }

@@ -3,9 +3,10 @@
 
 use crate::abi::LegacyPathCalls as Legacy;
 use crate::syscalls::{
-    attrs, caps, chown, context, directory, ends, exec, getdents, handle, ids, ioctl, message,
-    mount, mq, msg, names, namespaces, open, owner, path, pids, prctl, process, readlink, sem, shm,
-    signal, socket, stat, statfs, statmount, subject, transfer, tree, uts, watch, xattr,
+    attrs, by_descriptor, caps, chown, context, directory, ends, exec, getdents, handle, ids,
+    ioctl, message, mount, mq, msg, names, namespaces, open, owner, path, pids, prctl, process,
+    readlink, sem, shm, signal, socket, stat, statfs, statmount, subject, transfer, tree, uts,
+    watch, xattr,
 };
 
 use super::{Entry, When, about, call, some};
@@ -29,8 +30,9 @@ const CREDENTIAL_OPTIONS: &[u32] = &[
     libc::PR_SCHED_CORE as u32,
 ];
 
-/// Requests of ioctl(2) that name processes, and one that would spoil a control file.
-const OTHER_REQUESTS: [u32; 8] = [
+/// Requests of ioctl(2) that name processes, one that would spoil a control file, and those that change
+/// a file.
+const OTHER_REQUESTS: [u32; 8 + by_descriptor::CHANGES.len()] = [
     owner::TIOCGPGRP,
     owner::TIOCSPGRP,
     owner::TIOCGSID,
@@ -39,6 +41,9 @@ const OTHER_REQUESTS: [u32; 8] = [
     owner::FIOGETOWN,
     owner::SIOCGPGRP,
     libc::FIONBIO as u32,
+    by_descriptor::CHANGES[0],
+    by_descriptor::CHANGES[1],
+    by_descriptor::CHANGES[2],
 ];
 
 /// Requests of ioctl(2): those of namespaces, the ten that ask a pidfd for one, and others.
@@ -275,6 +280,7 @@ pub(super) const FOR_MOUNTS: &[Entry] = &[
     call(Legacy::CHMOD, attrs::chmod, "chmod"),
     call(libc::SYS_fchmodat, attrs::fchmodat, "chmod"),
     call(SYS_FCHMODAT2, attrs::fchmodat2, "chmod"),
+    call(libc::SYS_fchmod, by_descriptor::fchmod, "chmod"),
     call(Legacy::UTIME, attrs::utime, "utime"),
     call(Legacy::UTIMES, attrs::utimes, "utime"),
     call(Legacy::FUTIMESAT, attrs::futimesat, "futimesat"),
@@ -288,6 +294,8 @@ pub(super) const FOR_MOUNTS: &[Entry] = &[
     call(libc::SYS_lgetxattr, xattr::lget, "getxattr"),
     call(libc::SYS_listxattr, xattr::list, "listxattr"),
     call(libc::SYS_llistxattr, xattr::llist, "listxattr"),
+    call(libc::SYS_fsetxattr, xattr::fset, "setxattr"),
+    call(libc::SYS_fremovexattr, xattr::fremove, "removexattr"),
     call(libc::SYS_removexattr, xattr::remove, "removexattr"),
     call(libc::SYS_lremovexattr, xattr::lremove, "removexattr"),
     call(libc::SYS_bind, socket::bind, "bind"),

@@ -4,7 +4,7 @@
 //! mistake; an owning type cannot say so. The numbers from 100 up are the test program's own to
 //! manage: nothing in the standard library opens descriptors there unless a hundred are open.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{Errno, checked};
 
@@ -156,6 +156,29 @@ impl Message {
         header.msg_controllen = len;
         Message(header)
     }
+}
+
+/// Bytes of a `struct fsxattr`, the longest argument of [`change_file`].
+pub const FSXATTR: usize = 28;
+
+/// Makes a request of ioctl(2) that changes a file: `FS_IOC_SETFLAGS` and `FS_IOC_SETVERSION`, which read
+/// an `int`, or `FS_IOC_FSSETXATTR`.
+///
+/// # Errors
+/// EINVAL for any other request; those of ioctl(2).
+pub fn change_file(
+    fd: BorrowedFd<'_>,
+    request: u32,
+    argument: &mut [u8; FSXATTR],
+) -> Result<(), Errno> {
+    const KNOWN: [u32; 3] = [0x4008_6602, 0x4008_7602, 0x401c_5820];
+    if !KNOWN.contains(&request) {
+        return Err(Errno::INVAL);
+    }
+    let (fd, argument) = (fd.as_raw_fd(), argument.as_mut_ptr());
+    // SAFETY: these requests read at most the 28 bytes of a `struct fsxattr`, of which there are as many;
+    // a driver that takes them for others of the same size and direction reads no more.
+    checked(unsafe { libc::syscall(libc::SYS_ioctl, fd, u64::from(request), argument) }).map(drop)
 }
 
 #[cfg(test)]

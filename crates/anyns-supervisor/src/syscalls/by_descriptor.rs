@@ -1,0 +1,75 @@
+//! fchmod(2), and the requests of ioctl(2) that set flags of a file: what changes a file that is named by
+//! a descriptor. It may have been opened for reading through a mount that is read-only.
+//!
+//! They are done by us, on the very object that was looked at: another thread could exchange the
+//! descriptor.
+//! Not here: the times, owners and extended attributes of a descriptor's file, which are with those of a
+//! path's (`attrs`, `chown`, `xattr`).
+
+use std::os::fd::AsFd;
+
+use anyns_trap::raw;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::seen::{own_path, writable};
+use crate::cx::{Cx, Served, Verdict};
+use crate::mounts::Identity;
+use crate::trouble::Trouble;
+use crate::vfs::{self, Place};
+
+/// `FS_IOC_SETFLAGS`, which reads an `int` whatever its number says.
+const SETFLAGS: u32 = 0x4008_6602;
+/// `FS_IOC_SETVERSION`, the same.
+const SETVERSION: u32 = 0x4008_7602;
+/// `FS_IOC_FSSETXATTR`, which reads a `struct fsxattr`.
+const FSSETXATTR: u32 = 0x401c_5820;
+
+/// All of them.
+pub(crate) const CHANGES: [u32; 3] = [SETFLAGS, SETVERSION, FSSETXATTR];
+
+/// How often a descriptor may have become another's while it was looked at.
+const TRIES: usize = 100;
+
+/// What a descriptor that is to be changed is of.
+///
+/// # Errors
+/// EBADF if there is none, or if it was opened with O_PATH; EROFS.
+pub(super) fn changeable(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
+    cx.sup.descriptors.look(cx.tid(), fd)?;
+    let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
+    writable(&place)?;
+    Ok(place)
+}
+
+/// Serves `fchmod(fd, mode)`.
+pub(crate) fn fchmod(cx: &mut Cx<'_>) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let place = changeable(cx, cx.int(0))?;
+    let mode = Mode::from_raw_mode(cx.arg(1) as u32 & 0o7777);
+    rustix::fs::chmod(own_path(&place.fd), mode)?;
+    Ok(Verdict::Return(0))
+}
+
+/// Serves `ioctl(fd, command, argument)` for the requests of above.
+pub(super) fn ioctl(cx: &mut Cx<'_>, command: u32) -> Served {
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let fd = cx.int(0);
+    cx.sup.descriptors.look(cx.tid(), fd)?;
+    let mut argument = [0; raw::FSXATTR];
+    let size = if command == FSSETXATTR { argument.len() } else { size_of::<i32>() };
+    cx.mem().read(cx.arg(2), &mut argument[..size])?;
+    for _ in 0..TRIES {
+        let place = changeable(cx, fd)?;
+        let file = cx.borrow(fd)?;
+        if Identity::of(&file)?.is_same(&Identity::of(&place.fd)?) {
+            raw::change_file(file.as_fd(), command, &mut argument)?;
+            return Ok(Verdict::Return(0));
+        }
+    }
+    Err(Errno::BADF.into())
+}
