@@ -17,6 +17,7 @@ use super::Mounts;
 use super::boot::PROC;
 use super::mqueue::Mqueue;
 use super::options::{self, Devpts, Given, Tmpfs};
+use super::overlay::{Asked, Options, Overlay};
 use super::pts::Pts;
 use super::spots::open_path;
 use crate::maps::HashMap;
@@ -40,6 +41,8 @@ pub(crate) enum What {
     Devpts(Arc<Pts>),
     /// The queues of an ipc namespace.
     Mqueue(Mqueue),
+    /// Directories, one laid over the other.
+    Overlay(Arc<Overlay>),
     /// The host's own file system, as it is.
     OfHost,
 }
@@ -244,6 +247,32 @@ impl Mounts {
         self.settle_super(sb, root, given, What::Devpts(Arc::new(pts)))
     }
 
+    /// An overlay of directories that were found, and its root.
+    ///
+    /// # Errors
+    /// EINVAL if changes cannot be prepared; those of making directories.
+    pub(crate) fn make_overlay(
+        &self,
+        given: &Given,
+        asked: &Asked,
+        options: Options,
+        by: &Cred,
+    ) -> Result<(Arc<Super>, Dentry), Errno> {
+        let (room, root) = self.made.furnished()?;
+        let kept = self.made.guarded().map(|(device, number, _)| (device, number));
+        let overlay = Overlay::new(&root, options, &by.user, kept)?;
+        let mut shown = given.shown_flags();
+        shown.push(asked.shown());
+        let sb = self.super_of("overlay", &by.user).with_options(&shown.join(","));
+        let sb = sb.keeping(Box::new(room));
+        let writable = overlay.has_upper();
+        let made = self.settle_super(sb, root, given, What::Overlay(Arc::new(overlay)))?;
+        if !writable {
+            made.0.set_readonly(true);
+        }
+        Ok(made)
+    }
+
     /// A file system that is the host's, wherever that has it mounted.
     ///
     /// # Errors
@@ -302,6 +331,7 @@ impl Mounts {
             "ramfs" => options::ramfs_mode(given).map(drop),
             "devpts" => Devpts::default().change(given, user),
             "proc" => options::check_proc(given),
+            "overlay" => Asked::read(given).map(drop),
             _ => given.none(),
         }
     }
@@ -326,6 +356,8 @@ impl Mounts {
             What::Devpts(pts) => sb.set_options(&pts.reconfigure(given, user)?),
             What::Ramfs => drop(options::ramfs_mode(given)?),
             What::Proc(_) => options::check_proc(given)?,
+            // What it is made of stays, whatever is asked for.
+            What::Overlay(_) => {}
             What::Mqueue(_) | What::OfHost => given.none()?,
         }
         Ok(())

@@ -18,6 +18,7 @@ mod mqueue;
 mod nothing;
 mod nsfs;
 mod options;
+mod overlay;
 mod pts;
 mod seen;
 mod spots;
@@ -43,6 +44,7 @@ pub(crate) use moment::Moment;
 use nothing::Nothing;
 pub(crate) use nsfs::WithNamespace;
 pub(crate) use options::{Given, check_proc};
+pub(crate) use overlay::{Asked, Options, Overlay};
 pub(crate) use pts::Pts;
 pub(crate) use seen::Number;
 pub(crate) use spots::{Identity, Key, Spot};
@@ -110,6 +112,13 @@ impl Mounts {
             Key::Under(_) => Spot::covered(fd, Vec::new())?,
             Key::Inode(..) => Spot::new(fd)?,
         };
+        let spot = match self.overlay(super_id).filter(|_| !spot.directory) {
+            Some(overlay) => match overlay.shown_text(&spot.fd)? {
+                Some(text) => self.spots.called(spot, super_id, &text),
+                None => spot,
+            },
+            None => spot,
+        };
         Ok(self.spots.enter(super_id, key, spot))
     }
 
@@ -155,7 +164,23 @@ impl Mounts {
         fd: &OwnedFd,
         above: Dentry,
     ) -> Result<Option<Vec<u8>>, Errno> {
-        self.spots.object_below(fd, above)
+        let overlay = self.overlay(above.super_id);
+        let text = match overlay {
+            Some(overlay) if !Identity::of(fd)?.is_directory() => overlay.shown_text(fd)?,
+            _ => None,
+        };
+        match text {
+            Some(text) => self.spots.text_below(&text, above),
+            None => self.spots.object_below(fd, above),
+        }
+    }
+
+    /// The overlay that a file system of a guest's is.
+    pub(crate) fn overlay(&self, super_id: u64) -> Option<Arc<Overlay>> {
+        match &*self.made.get(super_id)? {
+            What::Overlay(overlay) => Some(overlay.clone()),
+            _ => None,
+        }
     }
 
     /// Whether a directory is the one that a mount shows, or below it.

@@ -80,6 +80,11 @@ impl Given {
         self.flags & libc::MS_RDONLY != 0
     }
 
+    /// The options that are not of every type.
+    pub(crate) fn words(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.words.iter().map(|(key, value)| (key.as_str(), value.as_deref()))
+    }
+
     /// Refuses every option of a type that has none.
     ///
     /// # Errors

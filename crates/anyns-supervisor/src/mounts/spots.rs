@@ -169,6 +169,14 @@ impl Spots {
         Key::Inode(seen.dev, seen.ino, name)
     }
 
+    /// An object that is seen in another place than it lies in: beside the root of its file system, at a
+    /// path of the host's.
+    pub(super) fn called(&self, spot: Spot, super_id: u64, text: &[u8]) -> Spot {
+        let root = self.spot(Dentry { super_id, id: ROOT });
+        let name = root.map(|root| self.in_file_system(root.identity.mnt, text));
+        Spot { name, ..spot }
+    }
+
     /// Interns an object.
     pub(super) fn enter(&self, super_id: u64, key: Key, spot: Spot) -> Dentry {
         self.insert(super_id, key, spot, None)
@@ -291,6 +299,12 @@ impl Spots {
         };
         let Some(above) = self.spot(above) else { return Ok(None) };
         Ok(below(&name, &self.name(&above)).map(<[u8]>::to_vec))
+    }
+
+    /// The same of a path of the host's.
+    pub(super) fn text_below(&self, text: &[u8], above: Dentry) -> Result<Option<Vec<u8>>, Errno> {
+        let Some(above) = self.spot(above) else { return Ok(None) };
+        Ok(below(text, &procfs::descriptor_path(&above.fd)?).map(<[u8]>::to_vec))
     }
 }
 

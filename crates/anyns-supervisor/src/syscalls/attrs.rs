@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::by_descriptor::changeable;
-use super::seen::{kind, own_path, writable};
+use super::seen::{kind, own_path, to_change, to_write, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::procfs;
 use crate::trouble::Trouble;
@@ -38,8 +38,9 @@ fn change_mode(cx: &Cx<'_>, dirfd: i32, path_arg: usize, flags: i32) -> Served {
     if kind(&place) == FileType::Symlink {
         return Err(Errno::OPNOTSUPP.into());
     }
+    let place = to_change(cx, place)?;
     let mode = Mode::from_raw_mode(cx.arg(path_arg + 1) as u32 & 0o7777);
-    rustix::fs::chmod(own_path(&place.fd), mode)?;
+    rustix::fs::chmod(own_path(place.object()), mode)?;
     Ok(Verdict::Return(0))
 }
 
@@ -145,10 +146,9 @@ fn set_times(
         0 if dirfd == CWD => return Err(Errno::FAULT.into()),
         0 if flags != 0 => return Err(Errno::INVAL.into()),
         0 => changeable(cx, dirfd)?,
-        _ => find(cx, dirfd, path_arg, flags)?,
+        _ => to_change(cx, find(cx, dirfd, path_arg, flags)?)?,
     };
-    writable(&place)?;
-    rustix::fs::utimensat(&place.fd, c"", &times, AtFlags::EMPTY_PATH)?;
+    rustix::fs::utimensat(place.object(), c"", &times, AtFlags::EMPTY_PATH)?;
     Ok(Verdict::Return(0))
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn truncate(cx: &mut Cx<'_>) -> Served {
         FileType::Directory => return Err(Errno::ISDIR.into()),
         _ => return Err(Errno::INVAL.into()),
     }
-    writable(&place)?;
+    let place = to_write(cx, place)?;
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(own_path(&place.fd), flags, Mode::empty())?;
     let limit = procfs::read_limit(cx.tid(), "Max file size").unwrap_or(u64::MAX);

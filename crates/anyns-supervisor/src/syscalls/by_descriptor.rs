@@ -12,7 +12,7 @@ use anyns_trap::raw;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::seen::{own_path, writable};
+use super::seen::{overlay, own_path, to_change};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::Identity;
 use crate::trouble::Trouble;
@@ -38,8 +38,7 @@ const TRIES: usize = 100;
 pub(super) fn changeable(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
     cx.sup.descriptors.look(cx.tid(), fd)?;
     let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
-    writable(&place)?;
-    Ok(place)
+    Ok(to_change(cx, place)?)
 }
 
 /// Serves `fchmod(fd, mode)`.
@@ -49,7 +48,7 @@ pub(crate) fn fchmod(cx: &mut Cx<'_>) -> Served {
     }
     let place = changeable(cx, cx.int(0))?;
     let mode = Mode::from_raw_mode(cx.arg(1) as u32 & 0o7777);
-    rustix::fs::chmod(own_path(&place.fd), mode)?;
+    rustix::fs::chmod(own_path(place.object()), mode)?;
     Ok(Verdict::Return(0))
 }
 
@@ -65,6 +64,9 @@ pub(super) fn ioctl(cx: &mut Cx<'_>, command: u32) -> Served {
     cx.mem().read(cx.arg(2), &mut argument[..size])?;
     for _ in 0..TRIES {
         let place = changeable(cx, fd)?;
+        if overlay(cx, &place).is_some() {
+            return Err(Errno::NOTTY.into());
+        }
         let file = cx.borrow(fd)?;
         if Identity::of(&file)?.is_same(&Identity::of(&place.fd)?) {
             raw::change_file(file.as_fd(), command, &mut argument)?;

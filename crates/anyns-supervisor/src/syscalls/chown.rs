@@ -51,8 +51,8 @@ fn by_path(cx: &mut Cx<'_>, dirfd: i32, path_arg: usize, flags: i32) -> Served {
         return by_descriptor(cx, &user, dirfd, uid, gid);
     }
     let place = cx.find(dirfd, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
-    super::seen::writable(&place)?;
-    change(&user, place.fd.as_fd(), uid, gid)
+    let place = super::seen::to_change(cx, place)?;
+    change(&user, place.object().as_fd(), uid, gid)
 }
 
 fn by_descriptor(cx: &Cx<'_>, user: &UserNs, fd: i32, uid: u32, gid: u32) -> Served {
@@ -61,8 +61,8 @@ fn by_descriptor(cx: &Cx<'_>, user: &UserNs, fd: i32, uid: u32, gid: u32) -> Ser
         return change(user, ours.as_fd(), uid, gid);
     }
     let place = crate::vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
-    super::seen::writable(&place)?;
-    change(user, place.fd.as_fd(), uid, gid)
+    let place = super::seen::to_change(cx, place)?;
+    change(user, place.object().as_fd(), uid, gid)
 }
 
 fn change(user: &UserNs, fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Served {

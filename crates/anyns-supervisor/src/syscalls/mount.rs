@@ -1,16 +1,19 @@
 //! mount(2), umount2(2), pivot_root(2) and chroot(2): what is mounted where.
 //!
-//! Served: proc, tmpfs, ramfs, devpts and mqueue, and where the host has them sysfs and cgroup2; binds, moves,
+//! Served: proc, tmpfs, ramfs, devpts, overlay and mqueue, and where the host has them sysfs and cgroup2; binds, moves,
 //! remounts, propagation. Every other type says ENODEV, as a kernel without it does.
 //! Not decided here: who may; that is `nsproxy`'s. What is behind a file system is `mounts`'.
+
+use std::os::fd::OwnedFd;
 
 use nsproxy::{AnyNamespace, FsType, Kind, MountMode, Mounter, Scope, UmountFlags};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::seen;
 use crate::cx::{Cx, Met, Served, Verdict};
 use crate::descriptors::Given as Thing;
-use crate::mounts::{Given, WithNamespace};
+use crate::mounts::{Asked, Given, Options, WithNamespace};
 use crate::procfs::{self, Node};
 use crate::trouble::Trouble;
 use crate::vfs::Place;
@@ -19,11 +22,12 @@ use crate::vfs::Place;
 const PAGE: usize = 4096;
 
 /// The file systems that can be mounted, and whose administrator may.
-const TYPES: [FsType; 8] = [
+const TYPES: [FsType; 9] = [
     FsType { name: "proc", scope: Scope::Of(Kind::Pid) },
     FsType { name: "tmpfs", scope: Scope::Own },
     FsType { name: "ramfs", scope: Scope::Own },
     FsType { name: "devpts", scope: Scope::Own },
+    FsType { name: "overlay", scope: Scope::Own },
     FsType { name: "mqueue", scope: Scope::Of(Kind::Ipc) },
     FsType { name: "sysfs", scope: Scope::Of(Kind::Net) },
     FsType { name: "cgroup", scope: Scope::Of(Kind::Cgroup) },
@@ -31,7 +35,7 @@ const TYPES: [FsType; 8] = [
 ];
 
 /// Types of the host's that everybody may mount in a user namespace of theirs, and that are not here.
-const ABSENT: [&str; 5] = ["overlay", "fuse", "fuseblk", "bpf", "binfmt_misc"];
+const ABSENT: [&str; 4] = ["fuse", "fuseblk", "bpf", "binfmt_misc"];
 
 /// Any other type that the host has.
 const OF_THE_MACHINE: FsType = FsType { name: "another", scope: Scope::Machine };
@@ -126,6 +130,7 @@ pub(super) fn make(
             _ => Err(Errno::NODEV),
         },
         Some("devpts") => mounts.make_devpts(given, &cred),
+        Some("overlay") => return overlay(cx, given, &cred),
         Some(kind @ ("sysfs" | "cgroup" | "cgroup2")) => {
             mounts.make_of_host(kind, given, &cx.sup.system.init_user())
         }
@@ -133,6 +138,53 @@ pub(super) fn make(
         _ => Err(Errno::NODEV),
     };
     Ok(made?)
+}
+
+/// Makes an overlay of directories that the caller names.
+fn overlay(
+    cx: &Cx<'_>,
+    given: &Given,
+    cred: &nsproxy::Cred,
+) -> Result<(std::sync::Arc<nsproxy::Super>, nsproxy::Dentry), Trouble> {
+    let asked = Asked::read(given)?;
+    asked.check()?;
+    let layer = |path: &Vec<u8>, takes_changes: bool| {
+        let path = std::ffi::CString::new(path.as_slice()).map_err(|_| Errno::INVAL)?;
+        let place = cx.find(libc::AT_FDCWD, &path, true)?;
+        // A layer of processes, or of another overlay's, is none.
+        let odd = place.node.is_some() || seen::overlay(cx, &place).is_some();
+        if odd || seen::kind(&place) != FileType::Directory {
+            return Err(Trouble::from(Errno::INVAL));
+        }
+        if takes_changes && seen::writable(&place).is_err() {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(place)
+    };
+    let upper = asked.upper.as_ref().map(|path| layer(path, true)).transpose()?;
+    let work = upper.as_ref().and(asked.work.as_ref()).map(|path| layer(path, true)).transpose()?;
+    let lower = asked.lower.iter().map(|path| layer(path, false)).collect::<Result<Vec<_>, _>>()?;
+    if let (Some(upper), Some(work)) = (&upper, &work) {
+        let apart = !seen::lies_in(&upper.fd, &work.fd)? && !seen::lies_in(&work.fd, &upper.fd)?;
+        if !apart || upper.mount != work.mount {
+            return Err(Errno::INVAL.into());
+        }
+    }
+    // No layer may lie in one that was given before.
+    let changed = upper.iter().chain(&work);
+    let mut before: Vec<&OwnedFd> = changed.map(|place| &place.fd).collect();
+    for place in &lower {
+        for other in &before {
+            if seen::lies_in(&place.fd, other)? {
+                return Err(Errno::LOOP.into());
+            }
+        }
+        before.push(&place.fd);
+    }
+    let layers = upper.into_iter().chain(lower).map(|place| place.fd).collect();
+    let work = work.map(|place| place.fd);
+    let options = Options { layers, work, marks: asked.marks };
+    Ok(cx.sup.mounts.make_overlay(given, &asked, options, cred)?)
 }
 
 /// The source of a bind or a move, and the namespace that it is the file of.

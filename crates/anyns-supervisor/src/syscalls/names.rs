@@ -4,16 +4,16 @@
 //! Decided here: what the mounts forbid (EROFS, EXDEV, EBUSY). All else is the host's to judge.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 
 use anyns_trap::Failed;
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use super::seen::{kind, own_path, trimmed, writable};
+use super::seen::{is_name, kind, overlay, own_path, put, to_change, trimmed, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::trouble::Trouble;
-use crate::vfs::{self, Parent, Place};
+use crate::vfs::{self, Place};
 
 const CWD: i32 = libc::AT_FDCWD;
 
@@ -34,7 +34,8 @@ fn make_directory(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
     let at = cx.parent(dirfd, path_arg)?;
     cx.can_make(&at)?;
     let mode = cx.masked(cx.arg(path_arg + 1) as u32 & 0o1777);
-    rustix::fs::mkdirat(&at.place.fd, &*at.name, Mode::from_raw_mode(mode))?;
+    let mode = Mode::from_raw_mode(mode);
+    put(cx, &at, FileType::Directory, |at, name| rustix::fs::mkdirat(at, name, mode))?;
     Ok(Verdict::Return(0))
 }
 
@@ -69,7 +70,12 @@ fn make_node(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
     };
     let device = rustix::fs::makedev(major, minor);
     let bits = Mode::from_raw_mode(mode & 0o7777);
-    rustix::fs::mknodat(&at.place.fd, &*at.name, sort, bits, device)?;
+    // A device without numbers would be a whiteout.
+    let is_whiteout = sort == FileType::CharacterDevice && device == 0;
+    if is_whiteout && overlay(cx, &at.place).is_some() {
+        return Err(Errno::PERM.into());
+    }
+    put(cx, &at, sort, |at, name| rustix::fs::mknodat(at, name, sort, bits, device))?;
     Ok(Verdict::Return(0))
 }
 
@@ -93,7 +99,7 @@ fn make_link(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
     }
     let at = cx.parent(dirfd, path_arg)?;
     cx.can_make(&at)?;
-    rustix::fs::symlinkat(&*text, &at.place.fd, &*at.name)?;
+    put(cx, &at, FileType::Symlink, |at, name| rustix::fs::symlinkat(&*text, at, name))?;
     Ok(Verdict::Return(0))
 }
 
@@ -124,13 +130,21 @@ fn remove(cx: &Cx<'_>, dirfd: i32, path_arg: usize, flags: AtFlags) -> Served {
     if is_name(&at) {
         cx.can_remove(&at, flags.contains(AtFlags::REMOVEDIR))?;
     }
-    rustix::fs::unlinkat(&at.place.fd, &*at.name, flags)?;
+    let directory = flags.contains(AtFlags::REMOVEDIR);
+    match overlay(cx, &at.place).filter(|_| is_name(&at)) {
+        Some(_) if at.slash && !directory => {
+            let there = cx.is_no_point(&at, |_| false)?;
+            let errno = match there {
+                None => Errno::NOENT,
+                Some(true) => Errno::ISDIR,
+                Some(false) => Errno::NOTDIR,
+            };
+            return Err(errno.into());
+        }
+        Some(overlay) => overlay.remove(&at.place.fd, &trimmed(&at), directory)?,
+        None => rustix::fs::unlinkat(&at.place.fd, &*at.name, flags)?,
+    }
     Ok(Verdict::Return(0))
-}
-
-/// Whether the end of a path is a name, rather than `.`, `..` or the root directory.
-fn is_name(at: &Parent) -> bool {
-    !matches!(at.name.to_bytes(), b"/" | b"." | b".." | b"./" | b"../")
 }
 
 /// Serves `rename(old, new)`.
@@ -172,7 +186,19 @@ fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) 
         cx.is_no_point(&from, |_| true)?;
         cx.is_no_point(&to, |_| true)?;
     }
-    rustix::fs::renameat_with(&from.place.fd, &*from.name, &to.place.fd, &*to.name, flags)?;
+    match overlay(cx, &from.place) {
+        Some(overlay) => {
+            let (old, new) = (trimmed(&from), trimmed(&to));
+            let wants = from.slash || to.slash && !flags.contains(RenameFlags::EXCHANGE);
+            if wants && cx.is_no_point(&from, |_| false)? == Some(false) {
+                return Err(Errno::NOTDIR.into());
+            }
+            overlay.rename((&from.place.fd, &old), (&to.place.fd, &new), flags)?;
+        }
+        None => {
+            rustix::fs::renameat_with(&from.place.fd, &*from.name, &to.place.fd, &*to.name, flags)?;
+        }
+    }
     // Others may have mounted something on it.
     let names = [trimmed(&from), trimmed(&to)];
     if cx.sup.mounts.may_be_points(names.each_ref().map(|name| name.to_bytes())) {
@@ -238,21 +264,22 @@ fn another_name(cx: &Cx<'_>, old: (i32, usize), new: (i32, usize), flags: i32) -
     cx.can_make(&to)?;
     same_mount(&from, &to.place)?;
     if kind(&from) == FileType::Directory {
-        return Err(Errno::PERM.into());
+        let taken = cx.is_no_point(&to, |_| false)?.is_some() || !is_name(&to);
+        return Err(if taken { Errno::EXIST } else { Errno::PERM }.into());
     }
-    make_name(&from, &to.place, &to.name)?;
+    let sort = kind(&from);
+    let from = match overlay(cx, &from) {
+        Some(_) if cx.is_no_point(&to, |_| false)?.is_some() => return Err(Errno::EXIST.into()),
+        Some(_) => to_change(cx, from)?,
+        None => from,
+    };
+    put(cx, &to, sort, |to, name| make_name(&from, to, name))?;
     Ok(Verdict::Return(0))
 }
 
 /// Gives what was found another name. Without a privilege only a path of it can be named.
-fn make_name(from: &Place, to: &Place, name: &CStr) -> Result<(), Errno> {
-    rustix::fs::linkat(
-        rustix::fs::CWD,
-        own_path(&from.fd),
-        to.fd.as_fd(),
-        name,
-        AtFlags::SYMLINK_FOLLOW,
-    )
+fn make_name(from: &Place, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::linkat(rustix::fs::CWD, own_path(&from.fd), to, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 /// What a descriptor of the caller's is of.

@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::fifo;
-use super::seen::{has, kind, own_path, writable};
+use super::seen::{has, kind, overlay, own_path, put, to_write, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, What};
 use crate::procfs::{self, Node};
@@ -82,7 +82,12 @@ fn temporary(cx: &Cx<'_>, place: &Place, how: How) -> Served {
     }
     writable(place)?;
     let mode = Mode::from_raw_mode(cx.masked(how.mode & 0o7777));
-    let fd = rustix::fs::openat(&place.fd, c".", how.flags | OFlags::CLOEXEC, mode)?;
+    let raised = match overlay(cx, place) {
+        Some(overlay) => Some(overlay.raised_directory(&place.fd)?),
+        None => None,
+    };
+    let directory = raised.as_ref().unwrap_or(&place.fd);
+    let fd = rustix::fs::openat(directory, c".", how.flags | OFlags::CLOEXEC, mode)?;
     Ok(Verdict::Install { fd, cloexec: how.flags.contains(OFlags::CLOEXEC) })
 }
 
@@ -173,7 +178,9 @@ fn make(cx: &Cx<'_>, at: &Parent, how: How) -> Result<Option<OwnedFd>, Trouble> 
     writable(&at.place)?;
     let mode = Mode::from_raw_mode(cx.masked(how.mode & 0o7777));
     let flags = how.flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(&at.place.fd, &*at.name, flags, mode) {
+    let made =
+        put(cx, at, FileType::RegularFile, |at, name| rustix::fs::openat(at, name, flags, mode));
+    match made {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::EXIST) if !how.flags.contains(OFlags::EXCL) => Ok(None),
         Err(errno) => Err(errno.into()),
@@ -207,10 +214,14 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
         return Err(Errno::NOTDIR.into());
     }
     let cloexec = flags.contains(OFlags::CLOEXEC);
+    let overlay = overlay(cx, &place);
     if sort == FileType::Directory {
         if writes || flags.contains(OFlags::CREATE) {
             return Err(Errno::ISDIR.into());
         }
+        note(cx, &place)?;
+    } else if overlay.is_some() {
+        // What has it open has a layer's file, which only an overlay may have changed.
         note(cx, &place)?;
     }
     if flags.contains(OFlags::PATH) {
@@ -228,7 +239,16 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
         }
         FileType::Fifo if fifo::may_wait(flags) => return fifo::open(cx, &place.fd, flags),
         FileType::Fifo | FileType::Socket => {}
-        _ if writes || flags.contains(OFlags::TRUNC) => writable(&place)?,
+        _ if writes || flags.contains(OFlags::TRUNC) => {
+            let place = to_write(cx, place)?;
+            let fd = reopen(&place, flags)?;
+            return Ok(Verdict::Install { fd, cloexec });
+        }
+        FileType::Directory => {
+            if let Some(overlay) = overlay {
+                overlay.list(&place.fd)?;
+            }
+        }
         _ => {}
     }
     let fd = reopen(&place, flags)?;

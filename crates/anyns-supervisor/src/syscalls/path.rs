@@ -29,7 +29,7 @@ fn accessible(cx: &Cx<'_>, dirfd: i32, path_arg: usize, mode_arg: usize, flags: 
     if wanted.contains(Access::EXEC_OK) && sort == FileType::RegularFile && noexec {
         return Err(Errno::ACCESS.into());
     }
-    let path = super::seen::own_path(&place.fd);
+    let path = super::seen::own_path(place.object());
     rustix::fs::accessat(rustix::fs::CWD, path, wanted, AtFlags::EACCESS)?;
     let special = matches!(
         sort,

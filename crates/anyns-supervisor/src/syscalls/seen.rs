@@ -1,15 +1,16 @@
 //! What the calls that take paths have in common where the caller sees other mounts than the host's:
 //! they are served on what was found, never let through.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use nsproxy::MountFlags;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::cx::Cx;
-use crate::mounts::Identity;
+use crate::mounts::{Identity, Overlay};
 use crate::procfs;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Parent, Place};
@@ -29,6 +30,74 @@ pub(crate) fn writable(place: &Place) -> Result<(), Errno> {
         Some(mount) if mount.is_readonly() => Err(Errno::ROFS),
         _ => Ok(()),
     }
+}
+
+/// The overlay that something was found in.
+pub(crate) fn overlay(cx: &Cx<'_>, place: &Place) -> Option<Arc<Overlay>> {
+    let mount = place.seen_through().filter(|mount| mount.is_choosy)?;
+    cx.sup.mounts.overlay(mount.sb.id())
+}
+
+/// What was found, as what is to be changed: in an overlay it is copied up.
+///
+/// # Errors
+/// EROFS; those of copying.
+pub(crate) fn to_change(cx: &Cx<'_>, place: Place) -> Result<Place, Errno> {
+    writable(&place)?;
+    let Some(overlay) = overlay(cx, &place) else { return Ok(place) };
+    let up = match overlay.raised(&place) {
+        // It would be refused to change it, whoever's the copy is.
+        Err(Errno::OVERFLOW) => return Err(Errno::PERM),
+        up => up?,
+    };
+    Ok(as_raised(place, up))
+}
+
+/// The same for what is to be written to.
+///
+/// # Errors
+/// EACCES, EROFS; EOVERFLOW if its owner has no number in the user namespace of the overlay.
+pub(crate) fn to_write(cx: &Cx<'_>, place: Place) -> Result<Place, Errno> {
+    let Some(overlay) = overlay(cx, &place) else { return writable(&place).map(|()| place) };
+    let path = own_path(&place.fd);
+    let wanted = rustix::fs::Access::WRITE_OK;
+    rustix::fs::accessat(rustix::fs::CWD, path, wanted, rustix::fs::AtFlags::EACCESS)?;
+    writable(&place)?;
+    let up = overlay.raised(&place)?;
+    Ok(as_raised(place, up))
+}
+
+fn as_raised(place: Place, up: OwnedFd) -> Place {
+    match kind(&place) {
+        FileType::Directory => Place { real: Some(up), ..place },
+        _ => Place { fd: up, ..place },
+    }
+}
+
+/// Makes something under a name of a directory: `make` does in the directory that it is given.
+///
+/// # Errors
+/// Those of `make`, and of an overlay's changes.
+pub(crate) fn put<T>(
+    cx: &Cx<'_>,
+    at: &Parent,
+    sort: FileType,
+    make: impl Fn(&OwnedFd, &CStr) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match overlay(cx, &at.place) {
+        None => make(&at.place.fd, &at.name),
+        Some(_) if !is_name(at) => Err(Errno::EXIST),
+        Some(overlay) if at.slash && sort != FileType::Directory => {
+            let there = overlay.step(&at.place.fd, trimmed(at).as_bytes());
+            Err(there.err().unwrap_or(Errno::EXIST))
+        }
+        Some(overlay) => overlay.put(&at.place.fd, &trimmed(at), sort, make),
+    }
+}
+
+/// Whether the end of a path is a name, rather than `.`, `..` or the root directory.
+pub(crate) fn is_name(at: &Parent) -> bool {
+    !matches!(at.name.to_bytes(), b"/" | b"." | b".." | b"./" | b"../")
 }
 
 /// Whether a mount has a flag.
@@ -54,15 +123,16 @@ impl Cx<'_> {
     /// # Errors
     /// EEXIST if it is there, ENOENT if the directory shows what nobody can see, EROFS.
     pub(crate) fn can_make(&self, at: &Parent) -> Result<(), Errno> {
-        match (
-            writable(&at.place),
-            rustix::fs::accessat(
+        let there = match overlay(self, &at.place) {
+            Some(overlay) => overlay.step(&at.place.fd, trimmed(at).as_bytes()).map(drop),
+            None => rustix::fs::accessat(
                 &at.place.fd,
                 trimmed(at).as_c_str(),
                 rustix::fs::Access::EXISTS,
                 rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
             ),
-        ) {
+        };
+        match (writable(&at.place), there) {
             (Err(errno), Err(Errno::NOENT)) => Err(errno),
             // What is there is told before where it cannot be.
             (Err(_), Ok(())) => Err(Errno::EXIST),
@@ -93,9 +163,12 @@ impl Cx<'_> {
     ) -> Result<Option<bool>, Errno> {
         let name = trimmed(at);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(object) = rustix::fs::openat(&at.place.fd, &*name, flags, Mode::empty()) else {
-            return Ok(None);
+        let overlay = overlay(self, &at.place);
+        let object = match &overlay {
+            Some(overlay) => overlay.step(&at.place.fd, name.as_bytes()),
+            None => rustix::fs::openat(&at.place.fd, &*name, flags, Mode::empty()),
         };
+        let Ok(object) = object else { return Ok(None) };
         let seen = Identity::of(&object)?;
         let is_directory = seen.is_directory();
         let Some((view, mount)) = at.place.view.as_ref().zip(at.place.seen_through()) else {
@@ -105,7 +178,8 @@ impl Cx<'_> {
             return Ok(Some(is_directory));
         }
         let above = Identity::of(&at.place.fd)?;
-        let key = self.sup.mounts.key(&object, &seen, Some(above.mnt));
+        let above = overlay.is_none().then_some(above.mnt);
+        let key = self.sup.mounts.key(&object, &seen, above);
         let known = self.sup.mounts.known(mount.sb.id(), &key);
         match known.is_some_and(|dentry| view.is_point(dentry)) {
             true => Err(Errno::BUSY),
@@ -121,6 +195,16 @@ impl Cx<'_> {
         });
         mode & !procfs::umask(self.tid()).unwrap_or(0)
     }
+}
+
+/// Whether a directory is another, or lies in it.
+///
+/// # Errors
+/// Those of readlink(2).
+pub(crate) fn lies_in(directory: &OwnedFd, above: &OwnedFd) -> Result<bool, Errno> {
+    let (text, above) = (procfs::descriptor_path(directory)?, procfs::descriptor_path(above)?);
+    let rest = text.strip_prefix(above.strip_suffix(b"/").unwrap_or(&above));
+    Ok(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
 /// The name without the slash behind it.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 
 use anyns_trap::raw;
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, sockopt};
 
@@ -108,7 +108,13 @@ fn bind_at(cx: &Cx<'_>, socket: &OwnedFd, path: &std::ffi::CStr) -> Result<(), T
         Errno::EXIST => Errno::ADDRINUSE,
         errno => errno,
     })?;
-    let there = rustix::fs::statat(&parent.place.fd, &parent.name, AtFlags::SYMLINK_NOFOLLOW);
+    let overlay = super::seen::overlay(cx, &parent.place);
+    let there = match &overlay {
+        Some(overlay) => overlay.step(&parent.place.fd, parent.name.to_bytes()).map(drop),
+        None => {
+            rustix::fs::statat(&parent.place.fd, &parent.name, AtFlags::SYMLINK_NOFOLLOW).map(drop)
+        }
+    };
     if there.is_ok() {
         return Err(Errno::ADDRINUSE.into());
     }
@@ -116,16 +122,17 @@ fn bind_at(cx: &Cx<'_>, socket: &OwnedFd, path: &std::ffi::CStr) -> Result<(), T
         return Err(Errno::ROFS.into());
     }
     let bound = &cx.sup.mounts.bound;
-    let directory = bound.directory(&parent.place.fd)?;
-    let at = Bound::path(&directory, parent.name.to_bytes());
-    let address = SocketAddrUnix::new(std::ffi::OsStr::from_bytes(&at))?;
-    rustix::net::bind(socket, &address)?;
-    bound.note(at, path.to_bytes());
     let umask = crate::procfs::umask(cx.tid()).unwrap_or(0o022);
     let mode = Mode::from_raw_mode(0o777 & !umask);
-    // It may have been removed already.
-    let _ = rustix::fs::chmodat(&parent.place.fd, &parent.name, mode, AtFlags::empty());
-    Ok(())
+    Ok(super::seen::put(cx, &parent, FileType::Socket, |directory, name| {
+        let at = Bound::path(&bound.directory(directory)?, name.to_bytes());
+        let address = SocketAddrUnix::new(std::ffi::OsStr::from_bytes(&at))?;
+        rustix::net::bind(socket, &address)?;
+        bound.note(at, path.to_bytes());
+        // It may have been removed already.
+        let _ = rustix::fs::chmodat(directory, name, mode, AtFlags::empty());
+        Ok(())
+    })?)
 }
 
 /// Serves `getsockname(fd, address, length)`.

@@ -122,12 +122,18 @@ fn by_path(cx: &mut Cx<'_>, dirfd: i32, path_arg: usize, flags: i32, form: Form)
     };
     if among {
         let mount = SeenThrough::of(cx, &place);
-        return answer_as(cx, Object::Ours(place.fd.as_fd(), place.stat), change, form, mount);
+        return answer_as(
+            cx,
+            Object::Ours(place.object().as_fd(), place.stat),
+            change,
+            form,
+            mount,
+        );
     }
     if cx.inside().is_none() && matches!(change, Change::Nothing) && place.moved.is_none() {
         return Ok(Verdict::Continue);
     }
-    answer(cx, Object::Ours(place.fd.as_fd(), place.stat), change, form)
+    answer(cx, Object::Ours(place.object().as_fd(), place.stat), change, form)
 }
 
 /// The same as [`by_descriptor`], but never the kernel's to answer where it could be made to answer for
@@ -141,7 +147,7 @@ fn by_empty_path(cx: &mut Cx<'_>, fd: i32, form: Form) -> Served {
         return given(cx, Some(what), &place.stat, form);
     }
     let mount = SeenThrough::of(cx, &place);
-    let object = Object::Ours(place.fd.as_fd(), place.stat);
+    let object = Object::Ours(place.object().as_fd(), place.stat);
     answer_as(cx, object, Change::Nothing, form, mount)
 }
 
@@ -151,7 +157,8 @@ fn by_descriptor(cx: &mut Cx<'_>, fd: i32, form: Form) -> Served {
         if place.given(cx).is_none() {
             let mount = SeenThrough::of(cx, &place);
             let object = match fd {
-                libc::AT_FDCWD => Object::Ours(place.fd.as_fd(), place.stat),
+                libc::AT_FDCWD => Object::Ours(place.object().as_fd(), place.stat),
+                _ if place.real.is_some() => Object::Ours(place.object().as_fd(), place.stat),
                 fd => Object::Theirs(fd, place.stat),
             };
             return answer_as(cx, object, Change::Nothing, form, mount);
@@ -218,13 +225,15 @@ struct SeenThrough {
     mount: Option<(u32, MountId, bool)>,
     /// The device of its file system, where the host's is another.
     device: Option<u64>,
+    /// How many links are shown, where several directories are shown as one.
+    links: Option<u64>,
 }
 
 impl SeenThrough {
     fn of(cx: &Cx<'_>, place: &vfs::Place) -> SeenThrough {
         let Some(mount) = place.seen_through() else {
             let device = cx.sup.mounts.device_in_store(&place.fd);
-            return SeenThrough { device, mount: None };
+            return SeenThrough { device, ..SeenThrough::default() };
         };
         let is_root = place.dentry == Some(mount.root)
             || (mount.spot.identity.dev, mount.spot.identity.ino)
@@ -232,6 +241,7 @@ impl SeenThrough {
         SeenThrough {
             mount: Some((mount.shown, mount.id, is_root)),
             device: cx.sup.mounts.device_of(mount.sb.id(), mount.sb.device()),
+            links: place.real.is_some().then_some(place.stat.st_nlink),
         }
     }
 }
@@ -269,6 +279,9 @@ fn answer_as(
             if let Some(device) = through.device {
                 statx.stx_dev_major = libc::major(device);
                 statx.stx_dev_minor = libc::minor(device);
+            }
+            if let Some(links) = through.links {
+                statx.stx_nlink = links as u32;
             }
             let among_hosts = || own_mount(cx, &object, mask, &statx);
             if let Some((shown, id, is_root)) = through.mount.or_else(among_hosts) {

@@ -3,6 +3,8 @@
 //! Of one that a guest has mounted its own limits, of others what the host says; the flags are those
 //! of the mount.
 
+use std::os::fd::OwnedFd;
+
 use nsproxy::MountFlags;
 use rustix::io::Errno;
 
@@ -20,6 +22,7 @@ const NAME_MAX: u64 = 255;
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
 const MQUEUE: u64 = 0x1980_0202;
+const OVERLAY: u64 = 0x794c_7630;
 
 /// `ST_VALID`: the flags are meant.
 const VALID: u64 = 0x20;
@@ -70,7 +73,12 @@ fn told(cx: &Cx<'_>, place: &Place, mount: &Backed) -> Result<[u64; WORDS], Trou
         }
         Some(What::Ramfs) => of(RAMFS, [0; 3], [0; 2]),
         Some(What::Mqueue(_)) => of(MQUEUE, [0; 3], [0; 2]),
-        _ => hosts(place)?,
+        Some(What::Overlay(overlay)) => {
+            let mut words = hosts(overlay.top().unwrap_or(&place.fd))?;
+            words[0] = OVERLAY;
+            words
+        }
+        _ => hosts(&place.fd)?,
     };
     if cx.sup.mounts.made(mount.sb.id()).is_some() {
         (words[7], words[10]) = (mount.sb.id(), VALID);
@@ -93,9 +101,9 @@ fn of(kind: u64, blocks: [u64; 3], files: [u64; 2]) -> [u64; WORDS] {
 }
 
 /// What the host says.
-fn hosts(place: &Place) -> Result<[u64; WORDS], Errno> {
-    let told = rustix::fs::fstatvfs(&place.fd)?;
-    let kind = rustix::fs::fstatfs(&place.fd)?.f_type as u64;
+fn hosts(place: &OwnedFd) -> Result<[u64; WORDS], Errno> {
+    let told = rustix::fs::fstatvfs(place)?;
+    let kind = rustix::fs::fstatfs(place)?.f_type as u64;
     let mut words =
         of(kind, [told.f_blocks, told.f_bfree, told.f_bavail], [told.f_files, told.f_ffree]);
     (words[1], words[7]) = (told.f_bsize, told.f_fsid);

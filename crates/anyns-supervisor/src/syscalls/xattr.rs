@@ -7,12 +7,14 @@
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, XattrFlags};
 use rustix::io::Errno;
 
-use super::seen::{own_path, writable};
+use super::seen::{kind, overlay, own_path, to_change, writable};
 use crate::cx::{Cx, Served, Verdict};
+use crate::mounts::Overlay;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};
 
@@ -86,6 +88,7 @@ enum Named {
 struct Object {
     place: Place,
     path: CString,
+    overlay: Option<Arc<Overlay>>,
 }
 
 /// Finds the object; `None` if the kernel finds it as well as we do.
@@ -99,13 +102,19 @@ fn object(cx: &Cx<'_>, named: Named) -> Result<Option<Object>, Trouble> {
             cx.sup.descriptors.look(cx.tid(), fd)?;
             vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?
         }
-        _ => cx.find(libc::AT_FDCWD, &*cx.path(cx.arg(0))?, named == Named::Followed)?,
+        _ => cx.find(libc::AT_FDCWD, &cx.path(cx.arg(0))?, named == Named::Followed)?,
     };
-    let path = own_path(&place.fd);
-    Ok(Some(Object { place, path }))
+    let path = own_path(place.object());
+    let overlay = overlay(cx, &place);
+    Ok(Some(Object { place, path, overlay }))
 }
 
 impl Object {
+    /// Whether an attribute is a mark of the overlay that it is in.
+    fn marks(&self, name: &[u8]) -> bool {
+        self.overlay.as_ref().is_some_and(|overlay| overlay.is_mark(name))
+    }
+
     /// Whether it is a symbolic link, which has no attributes that a user could give it.
     fn is_link(&self) -> bool {
         FileType::from_raw_mode(self.place.stat.st_mode) == FileType::Symlink
@@ -133,11 +142,21 @@ fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
     if object.is_link() {
         return Err(Errno::PERM.into());
     }
+    if object.marks(name.as_bytes()) {
+        return Err(Errno::OPNOTSUPP.into());
+    }
+    // Only these have attributes of users' (xattr(7)): nothing is copied up for others.
+    let has = matches!(kind(&object.place), FileType::RegularFile | FileType::Directory);
+    if !has && name.as_bytes().starts_with(b"user.") {
+        return Err(Errno::PERM.into());
+    }
+    let place = to_change(cx, object.place)?;
+    let path = own_path(place.object());
     match removes {
-        true => rustix::fs::removexattr(&object.path, &name)?,
+        true => rustix::fs::removexattr(&path, &name)?,
         false => {
             let flags = XattrFlags::from_bits_retain(flags);
-            rustix::fs::setxattr(&object.path, &name, &value, flags)?;
+            rustix::fs::setxattr(&path, &name, &value, flags)?;
         }
     }
     Ok(Verdict::Return(0))
@@ -148,6 +167,9 @@ fn look(cx: &mut Cx<'_>, named: Named) -> Served {
     let name = name(cx)?;
     if object.is_link() {
         return Err(Errno::NODATA.into());
+    }
+    if object.marks(name.as_bytes()) {
+        return Err(Errno::OPNOTSUPP.into());
     }
     let mut room = vec![0; (cx.arg(3) as usize).min(VALUE_MAX)];
     let got = rustix::fs::getxattr(&object.path, &name, &mut room)?;
@@ -160,6 +182,20 @@ fn all(cx: &mut Cx<'_>, named: Named) -> Served {
         return Ok(Verdict::Return(0));
     }
     let mut room = vec![0; (cx.arg(2) as usize).min(VALUE_MAX)];
+    if object.overlay.is_some() {
+        let size = room.len();
+        room.resize(VALUE_MAX, 0);
+        let got = rustix::fs::listxattr(&object.path, &mut room)?;
+        let names = room[..got].split_inclusive(|byte| *byte == 0);
+        let shown: Vec<u8> = names.filter(|name| !object.marks(name)).flatten().copied().collect();
+        if size > 0 && shown.len() > size {
+            return Err(Errno::RANGE.into());
+        }
+        if size > 0 {
+            cx.mem().write(cx.arg(1), &shown)?;
+        }
+        return Ok(Verdict::Return(shown.len() as i64));
+    }
     let got = rustix::fs::listxattr(&object.path, &mut room)?;
     give(cx, cx.arg(1), &room, got)
 }

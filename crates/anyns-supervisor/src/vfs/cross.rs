@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::scene::Standing;
 use super::walk::{Among, Walk, open_path};
 use super::{Lost, Scene};
-use crate::mounts::{Identity, Key, What};
+use crate::mounts::{Identity, Key, Overlay, What};
 use crate::procfs::{self, Node};
 
 /// What came of an attempt to go up.
@@ -35,13 +35,15 @@ impl Walk<'_> {
         let Some(mount) = among.mount.and_then(|mount| among.view.get(mount)) else {
             // Nothing of the guest's is mounted on what is in no mount.
             let seen = Identity::of(next)?;
-            return match seen.mnt == among.host {
+            return match seen.mnt == among.host || self.overlay().is_some() {
                 true => Ok(false),
                 false => self.stand_at_nothing(&seen, None).map(|()| true),
             };
         };
         let seen = Identity::of(next)?;
-        let foreign = seen.mnt != among.host;
+        // What an overlay shows lies where its layers do.
+        let overlay = self.overlay();
+        let foreign = overlay.is_none() && seen.mnt != among.host;
         if !foreign && !among.view.may_be_point(name) {
             return Ok(false);
         }
@@ -51,7 +53,7 @@ impl Walk<'_> {
             return Err(Errno::NOENT.into());
         }
         let super_id = mount.sb.id();
-        let key = scene.mounts.key(next, &seen, Some(among.host));
+        let key = scene.mounts.key(next, &seen, overlay.is_none().then_some(among.host));
         let known = scene.mounts.known(super_id, &key);
         if let Some(point) = known {
             let to = among.view.covered(mount.id, point);
@@ -89,11 +91,16 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// The overlay in which the walk stands.
+    pub(super) fn overlay(&self) -> Option<std::sync::Arc<Overlay>> {
+        let mount = self.among.as_ref()?.shows().filter(|mount| mount.is_choosy)?;
+        self.who.scene?.mounts.overlay(mount.sb.id())
+    }
+
     /// Whether the walk stands in a file system of which not all is shown that the host has there.
     pub(super) fn chooses(&self) -> bool {
         let among = self.among.as_ref();
-        let mount = among.and_then(|among| among.view.get(among.mount?));
-        mount.is_some_and(|mount| mount.is_choosy)
+        among.and_then(Among::shows).is_some_and(|mount| mount.is_choosy)
     }
 
     /// What a name means in such a file system; none in all others.

@@ -119,6 +119,9 @@ impl From<Errno> for Lost {
 pub(crate) struct Place {
     /// The object, as an `O_PATH` descriptor of the supervisor's.
     pub(crate) fd: OwnedFd,
+    /// What has the attributes, where that is not `fd`: in an overlay a directory that it stands for, or
+    /// the copy of an open file.
+    pub(crate) real: Option<OwnedFd>,
     /// Its attributes on the host.
     pub(crate) stat: Stat,
     /// What it is within `/proc`, if it lies there.
@@ -145,6 +148,7 @@ impl Place {
     fn on_host(fd: OwnedFd, stat: Stat, node: Option<Node>) -> Place {
         Place {
             fd,
+            real: None,
             stat,
             node,
             barred: None,
@@ -158,6 +162,11 @@ impl Place {
 }
 
 impl Place {
+    /// What has its attributes.
+    pub(crate) fn object(&self) -> &OwnedFd {
+        self.real.as_ref().unwrap_or(&self.fd)
+    }
+
     /// The mount that it was reached through, to be remembered.
     pub(crate) fn reached(&self) -> Option<Reached> {
         let view = self.view.as_ref()?;

@@ -37,7 +37,7 @@ pub(crate) struct Backed {
     pub(crate) flags: MountFlags,
     /// Its file system.
     pub(crate) sb: Arc<Super>,
-    /// Not all is shown of what the host has there.
+    /// What a name means there is not what the host has there.
     pub(crate) is_choosy: bool,
     /// The pid namespace that it shows, if it is a proc that a guest has mounted.
     pub(crate) shows: Option<nsproxy::Arc<PidNs>>,
@@ -59,7 +59,10 @@ impl Backed {
             }),
             flags: mount.flags,
             sb: mount.sb.clone(),
-            is_choosy: matches!(mounts.made(mount.sb.id()).as_deref(), Some(What::Devpts(_))),
+            is_choosy: matches!(
+                mounts.made(mount.sb.id()).as_deref(),
+                Some(What::Devpts(_) | What::Overlay(_))
+            ),
             shows: mounts.shown_by(mount.sb.id()),
         })
     }

@@ -281,9 +281,19 @@ impl<'a> Walk<'a> {
         if self.wants_directory && FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(Errno::NOTDIR.into());
         }
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let real = self.overlay().and_then(|overlay| match is_directory {
+            // One that was removed shows what is left of it.
+            true => overlay.attributes(&self.here).ok(),
+            false => overlay.latest(&self.here, &stat).and_then(|real| {
+                let stat = rustix::fs::fstat(&real).ok()?;
+                Some((real, stat))
+            }),
+        });
+        let (real, stat) = real.map_or((None, stat), |(real, stat)| (Some(real), stat));
         let node = self.trail.as_deref().map(Node::from_trail);
         let Walk { here, barred, moved, among, .. } = self;
-        let place = Place { barred, moved, ..Place::on_host(here, stat, node) };
+        let place = Place { real, barred, moved, ..Place::on_host(here, stat, node) };
         Ok(match among {
             Some(Among { view, mount, dentry, gone, .. }) => {
                 Place { view: Some(view), mount, dentry, gone, ..place }
@@ -374,12 +384,13 @@ impl<'a> Walk<'a> {
         self.may_enter()?;
         let translated = self.translated(name)?;
         let name = translated.as_deref().unwrap_or(name);
-        let next = match self.chosen(name)? {
-            Some(next) => {
+        let next = match (self.overlay(), self.chosen(name)?) {
+            (Some(overlay), _) => overlay.step(&self.here, name)?,
+            (None, Some(next)) => {
                 self.arrive(next, None);
                 return Ok(());
             }
-            None => open_path(self.here.as_fd(), name, false)?,
+            (None, None) => open_path(self.here.as_fd(), name, false)?,
         };
         if self.among.is_some() && self.enter_mount(&next, name)? {
             return Ok(());
