@@ -74,6 +74,17 @@ const BUBBLEWRAP: (&str, &str) = (
      /usr/bin/readlink\n1 bwrap\n",
 );
 
+/// An overlay, also in a container whose own files are one: there a whiteout cannot be a device.
+const OVERLAY: (&str, &str) = (
+    "test -w /tmp && cd /tmp || cd /dev/shm; mkdir o; \
+     anyns run -- unshare -Urm sh -c 'cd o; mkdir l u w m l/d; echo low > l/f; echo x > l/g; \
+     mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; echo more >> m/f; rm m/g; touch m/d/new; \
+     cat m/f l/f; ls m m/d u; umount m; mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; \
+     cat m/g; mv m/f m/g; ls m'; rm -r o",
+    "low\nmore\nlow\nm:\nd\nf\n\nm/d:\nnew\n\nu:\nd\nf\ng\n\
+     cat: m/g: No such file or directory\nd\ng\n",
+);
+
 /// Both the engine and the stand-in, or whichever there is.
 fn engines(name: &str) -> Vec<Engine> {
     let found = Engine::find(name);
@@ -113,12 +124,13 @@ fn every_script_prints_the_same_in_every_container() {
 }
 
 #[test]
-fn bubblewrap_makes_a_sandbox_in_every_container() {
+fn sandboxes_and_overlays_in_every_container() {
     for engine in engines("bwrap") {
         let mut failed = Vec::new();
         // Root without CAP_SETFCAP may not map itself.
         for kind in KINDS.iter().filter(|kind| !(kind.bare && kind.uid == 0)) {
             failed.extend(prints(&engine, kind, BUBBLEWRAP.0, BUBBLEWRAP.1));
+            failed.extend(prints(&engine, kind, OVERLAY.0, OVERLAY.1));
         }
         assert!(failed.is_empty(), "{}", failed.join("\n"));
     }

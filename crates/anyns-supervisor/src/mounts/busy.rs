@@ -7,9 +7,10 @@
 use std::os::unix::ffi::OsStrExt;
 
 use nsproxy::{Dentry, Place};
+use rustix::fs::{AtFlags, CWD};
 
 use super::spots::ROOT;
-use super::{Mounts, What};
+use super::{Identity, Mounts, What};
 use crate::procfs;
 
 impl Mounts {
@@ -20,16 +21,32 @@ impl Mounts {
         let Some(mount) = table.get(target.mount()) else { return false };
         let super_id = mount.sb.id();
         match self.made(super_id).as_deref() {
-            Some(What::Tmpfs(_) | What::Ramfs | What::Mqueue(_)) => {}
+            Some(What::Tmpfs(_) | What::Ramfs | What::Mqueue(_) | What::Overlay(_)) => {}
             _ => return false,
         }
+        let overlay = self.overlay(super_id);
         if table.iter().filter(|other| other.sb.id() == super_id).count() > 1 {
             return false;
         }
         let Some(root) = self.spot(Dentry { super_id, id: ROOT }) else { return false };
         let Ok(root) = procfs::descriptor_path(&root.fd) else { return false };
-        processes.iter().any(|process| has_open(*process, &root))
+        let of_layer = |process: i32, number: i32| {
+            let link = format!("/proc/{process}/fd/{number}");
+            let seen = Identity::at(CWD, link, AtFlags::empty());
+            let through = seen.ok().and_then(|seen| self.opened_through(&seen, (process, number)));
+            through.is_some_and(|(_, through)| through.id == target.mount())
+        };
+        processes.iter().any(|process| {
+            has_open(*process, &root)
+                || overlay.is_some() && numbers(*process).any(|number| of_layer(*process, number))
+        })
     }
+}
+
+/// The descriptors of a process.
+fn numbers(process: i32) -> impl Iterator<Item = i32> {
+    let all = std::fs::read_dir(format!("/proc/{process}/fd")).ok().into_iter().flatten();
+    all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn has_open(process: i32, root: &[u8]) -> bool {

@@ -339,7 +339,7 @@ impl Mounts {
     /// Changes the options of a file system of a guest's: the second half of a remount.
     ///
     /// # Errors
-    /// EINVAL.
+    /// EINVAL; EROFS where nothing can be written.
     pub(crate) fn reconfigure(
         &self,
         sb: &Super,
@@ -357,7 +357,8 @@ impl Mounts {
             What::Ramfs => drop(options::ramfs_mode(given)?),
             What::Proc(_) => options::check_proc(given)?,
             // What it is made of stays, whatever is asked for.
-            What::Overlay(_) => {}
+            What::Overlay(overlay) if overlay.has_upper() || given.is_readonly() => {}
+            What::Overlay(_) => return Err(Errno::ROFS),
             What::Mqueue(_) | What::OfHost => given.none()?,
         }
         Ok(())

@@ -192,7 +192,10 @@ fn reconfigure(cx: &Cx<'_>, met: &Met<'_>, context: &Context) -> Result<(), Trou
     if !met.task.cred().has(&sb.owner(), nsproxy::Cap::SYS_ADMIN) {
         return Err(Errno::PERM.into());
     }
-    let given = std::mem::take(&mut state.given);
+    let mut given = std::mem::take(&mut state.given);
+    if given.named & libc::MS_RDONLY == 0 && sb.is_readonly() {
+        given.flags |= libc::MS_RDONLY;
+    }
     cx.sup.mounts.reconfigure(&sb, &given, &context.cred.user)?;
     if given.named & libc::MS_RDONLY != 0 {
         sb.set_readonly(given.is_readonly());

@@ -130,7 +130,7 @@ pub(super) fn make(
             _ => Err(Errno::NODEV),
         },
         Some("devpts") => mounts.make_devpts(given, &cred),
-        Some("overlay") => return overlay(cx, given, &cred),
+        Some("overlay") => return overlay(cx, met, given),
         Some(kind @ ("sysfs" | "cgroup" | "cgroup2")) => {
             mounts.make_of_host(kind, given, &cx.sup.system.init_user())
         }
@@ -143,9 +143,10 @@ pub(super) fn make(
 /// Makes an overlay of directories that the caller names.
 fn overlay(
     cx: &Cx<'_>,
+    met: &Met<'_>,
     given: &Given,
-    cred: &nsproxy::Cred,
 ) -> Result<(std::sync::Arc<nsproxy::Super>, nsproxy::Dentry), Trouble> {
+    let mut supers = Vec::new();
     let asked = Asked::read(given)?;
     asked.check()?;
     let layer = |path: &Vec<u8>, takes_changes: bool| {
@@ -170,6 +171,13 @@ fn overlay(
             return Err(Errno::INVAL.into());
         }
     }
+    for place in upper.iter().chain(&lower) {
+        // A layer is a copy of its mount, which shows what is mounted on that: only who could take it
+        // away may have such a copy.
+        let place = in_model(cx, met, place)?;
+        drop(nsproxy::open_tree(&met.task, &cx.sup.mounts.files(), &place, false)?);
+        supers.extend(place.super_block());
+    }
     // No layer may lie in one that was given before.
     let changed = upper.iter().chain(&work);
     let mut before: Vec<&OwnedFd> = changed.map(|place| &place.fd).collect();
@@ -183,8 +191,8 @@ fn overlay(
     }
     let layers = upper.into_iter().chain(lower).map(|place| place.fd).collect();
     let work = work.map(|place| place.fd);
-    let options = Options { layers, work, marks: asked.marks };
-    Ok(cx.sup.mounts.make_overlay(given, &asked, options, cred)?)
+    let options = Options { layers, supers, work, marks: asked.marks };
+    Ok(cx.sup.mounts.make_overlay(given, &asked, options, &met.task.cred())?)
 }
 
 /// The source of a bind or a move, and the namespace that it is the file of.

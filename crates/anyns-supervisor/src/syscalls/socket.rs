@@ -125,7 +125,8 @@ fn bind_at(cx: &Cx<'_>, socket: &OwnedFd, path: &std::ffi::CStr) -> Result<(), T
     let umask = crate::procfs::umask(cx.tid()).unwrap_or(0o022);
     let mode = Mode::from_raw_mode(0o777 & !umask);
     Ok(super::seen::put(cx, &parent, FileType::Socket, |directory, name| {
-        let at = Bound::path(&bound.directory(directory)?, name.to_bytes());
+        let numbered = bound.directory(directory)?;
+        let at = Bound::path(&numbered, name.to_bytes());
         let address = SocketAddrUnix::new(std::ffi::OsStr::from_bytes(&at))?;
         rustix::net::bind(socket, &address)?;
         bound.note(at, path.to_bytes());

@@ -33,10 +33,11 @@ pub struct Kind {
 }
 
 /// The programs of the image, beside anyns.
-const PROGRAMS: [&str; 31] = [
+const PROGRAMS: [&str; 35] = [
     "bash", "bwrap", "cat", "chmod", "chown", "cut", "env", "grep", "head", "hostname", "id", "ls",
     "lsns", "mkdir", "nsenter", "ps", "readlink", "seq", "setpriv", "sh", "sleep", "sort", "stat",
-    "tr", "true", "uname", "unshare", "wc", "yes", "mount", "setsid",
+    "tr", "true", "uname", "unshare", "wc", "yes", "mount", "setsid", "mv", "rm", "touch",
+    "umount",
 ];
 
 /// Where commands run.

@@ -35,19 +35,22 @@ impl Overlay {
         let work = rustix::fs::openat(work, WORK, flags, Mode::empty())?;
         let upper = self.layers.first().ok_or(Errno::INVAL)?;
         // What is made here is renamed there.
-        let probe = c"#probe";
-        let made = rustix::fs::mknodat(&work, probe, FileType::CharacterDevice, Mode::empty(), 0);
-        self.devices = match made {
-            Ok(()) => true,
-            Err(Errno::PERM) => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                let file = rustix::fs::openat(&work, probe, flags, Mode::empty())?;
-                let marked = rustix::fs::fsetxattr(&file, WHITEOUT, b"y", XattrFlags::empty());
-                marked.map_err(|_| Errno::INVAL)?;
-                false
-            }
-            Err(errno) => return Err(errno),
-        };
+        let (device, probe) = (c"#device", c"#probe");
+        let mode = Mode::RUSR | Mode::WUSR;
+        let made = rustix::fs::mknodat(&work, device, FileType::CharacterDevice, mode, 0);
+        // Where that is a whiteout of the host's own, it may be refused, or gone at once.
+        let there = rustix::fs::statat(&work, device, AtFlags::SYMLINK_NOFOLLOW);
+        self.devices = made.is_ok() && there.is_ok_and(|stat| stat.st_rdev == 0);
+        let _ = rustix::fs::unlinkat(&work, device, AtFlags::empty());
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&work, probe, flags, mode)?;
+        if !self.devices {
+            let marked = rustix::fs::fsetxattr(&file, WHITEOUT, b"y", XattrFlags::empty());
+            marked.map_err(|_| Errno::INVAL)?;
+        }
+        // What is silently lost is no mark.
+        self.marks = self.make_opaque(&work) && self.is_opaque(&work);
+        let _ = rustix::fs::removexattr(own_path(&work), OPAQUE);
         let moved = self.temporary();
         let movable = rustix::fs::renameat(&work, probe, upper, &*moved);
         let _ = rustix::fs::unlinkat(upper, &*moved, AtFlags::empty());

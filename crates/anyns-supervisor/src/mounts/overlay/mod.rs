@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use nsproxy::UserNs;
+use nsproxy::{Super, UserNs};
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -44,8 +44,9 @@ const STACKS: usize = 256;
 
 /// What says that nothing below a directory shows.
 const OPAQUE: &str = "user.overlay.opaque";
-/// What makes an empty file a whiteout, where there can be no device.
-const WHITEOUT: &str = "user.overlay.whiteout";
+/// What makes an empty file a whiteout where there can be no device, as in another overlay. No kernel
+/// knows it.
+const WHITEOUT: &str = "user.anyns.whiteout";
 /// What the attributes that are the overlay's own begin with.
 const OWN: &[u8] = b"user.overlay.";
 
@@ -56,6 +57,8 @@ pub(crate) struct Overlay {
     mirror_text: Vec<u8>,
     /// The uppermost first.
     layers: Vec<OwnedFd>,
+    /// Of the layers: those of guests go when nobody has them.
+    _supers: Vec<Arc<Super>>,
     /// Where what goes to the uppermost layer is made; none if nothing does.
     work: Option<OwnedFd>,
     /// Marks are kept in extended attributes (`userxattr`).
@@ -114,6 +117,7 @@ impl Overlay {
         let mut overlay = Overlay {
             mirror_text: descriptor_path(mirror)?,
             layers: options.layers,
+            _supers: options.supers,
             work: None,
             marks: options.marks,
             devices: true,

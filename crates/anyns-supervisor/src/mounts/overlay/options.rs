@@ -5,7 +5,9 @@
 //! refused (EPERM; EINVAL beside `userxattr`). So they are here.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use nsproxy::Super;
 use rustix::io::Errno;
 
 use crate::mounts::options::Given;
@@ -36,6 +38,8 @@ pub(crate) struct Asked {
 pub(crate) struct Options {
     /// The layers, the uppermost first.
     pub(crate) layers: Vec<OwnedFd>,
+    /// Their file systems, which live as long as they are layers.
+    pub(crate) supers: Vec<Arc<Super>>,
     /// Where changes are prepared; none if the uppermost layer takes none.
     pub(crate) work: Option<OwnedFd>,
     /// Marks are kept in attributes of users'.
