@@ -167,6 +167,15 @@ impl Descriptors {
     }
 }
 
+/// Whether a descriptor of a thread's was opened to write.
+pub(crate) fn is_open_for_writing(tid: i32, fd: i32) -> bool {
+    let Ok(info) = read_file(&format!("/proc/{tid}/fdinfo/{fd}")) else { return false };
+    let info = String::from_utf8_lossy(&info);
+    let flags = info_field(&info, "flags").and_then(|text| i32::from_str_radix(text, 8).ok());
+    flags
+        .is_some_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
 /// The kernel's id of our own namespace of a type.
 fn host_id(kind: Kind) -> Option<u64> {
     let file = std::fs::File::open(format!("/proc/self/ns/{}", kind.name())).ok()?;

@@ -12,8 +12,9 @@ mod paths;
 mod sight;
 mod status;
 
+use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use nsproxy::Link;
@@ -275,6 +276,12 @@ pub(crate) fn is_interesting(last: &[u8]) -> bool {
 pub(crate) fn is_limit(path: &[u8]) -> bool {
     let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
     last.starts_with(b"max_") && last.ends_with(b"_namespaces")
+}
+
+/// A path by which only this process can name what one of its descriptors is of.
+pub(crate) fn own_path(fd: impl AsFd) -> CString {
+    let text = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    CString::new(text).unwrap_or_default()
 }
 
 /// The path the kernel shows for one of our own descriptors.

@@ -6,7 +6,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::by_descriptor::changeable;
-use super::seen::{kind, own_path, to_change, to_write, writable};
+use super::overlay::{to_change, to_write};
+use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::procfs;
 use crate::trouble::Trouble;

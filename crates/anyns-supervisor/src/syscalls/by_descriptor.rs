@@ -12,8 +12,10 @@ use anyns_trap::raw;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::seen::{overlay, own_path, to_change};
+use super::overlay::{overlay, to_change};
+use super::seen::{own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
+use crate::descriptors::is_open_for_writing;
 use crate::mounts::Identity;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};
@@ -31,14 +33,33 @@ pub(crate) const CHANGES: [u32; 3] = [SETFLAGS, SETVERSION, FSSETXATTR];
 /// How often a descriptor may have become another's while it was looked at.
 const TRIES: usize = 100;
 
-/// What a descriptor that is to be changed is of.
+/// What a descriptor is of, as what is to be changed.
 ///
 /// # Errors
-/// EBADF if there is none, or if it was opened with O_PATH; EROFS.
+/// EBADF if there is none, or if it was opened with O_PATH; EROFS; those of copying up.
 pub(super) fn changeable(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
     cx.sup.descriptors.look(cx.tid(), fd)?;
+    changeable_at(cx, fd)
+}
+
+/// The same of one that may have been opened with O_PATH.
+///
+/// # Errors
+/// As [`changeable`].
+pub(super) fn changeable_at(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
     let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
-    Ok(to_change(cx, place)?)
+    // Through which of several mounts it was opened is a guess; what is writable through one of them the
+    // caller may change, by that.
+    let passes = writable(&place).is_err()
+        && overlay(cx, &place).is_none()
+        && (is_open_for_writing(cx.tid(), fd) || is_writable_elsewhere(cx, &place)?);
+    if passes { Ok(place) } else { Ok(to_change(cx, place)?) }
+}
+
+fn is_writable_elsewhere(cx: &Cx<'_>, place: &Place) -> Result<bool, Errno> {
+    let Some(view) = &place.view else { return Ok(false) };
+    let identity = Identity::of(&place.fd)?;
+    vfs::shows_writable(&cx.sup.mounts, view, &place.fd, &identity)
 }
 
 /// Serves `fchmod(fd, mode)`.

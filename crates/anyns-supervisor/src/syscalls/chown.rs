@@ -51,7 +51,7 @@ fn by_path(cx: &mut Cx<'_>, dirfd: i32, path_arg: usize, flags: i32) -> Served {
         return by_descriptor(cx, &user, dirfd, uid, gid);
     }
     let place = cx.find(dirfd, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
-    let place = super::seen::to_change(cx, place)?;
+    let place = super::overlay::to_change(cx, place)?;
     change(&user, place.object().as_fd(), uid, gid)
 }
 
@@ -60,8 +60,7 @@ fn by_descriptor(cx: &Cx<'_>, user: &UserNs, fd: i32, uid: u32, gid: u32) -> Ser
         let ours = crate::vfs::start(cx.seeker(), fd)?;
         return change(user, ours.as_fd(), uid, gid);
     }
-    let place = crate::vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
-    let place = super::seen::to_change(cx, place)?;
+    let place = super::by_descriptor::changeable_at(cx, fd)?;
     change(user, place.object().as_fd(), uid, gid)
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod names;
 pub(crate) mod namespaces;
 pub(crate) mod open;
 mod opened;
+mod overlay;
 pub(crate) mod owner;
 pub(crate) mod path;
 pub(crate) mod pids;

@@ -4,16 +4,13 @@
 //! remounts, propagation. Every other type says ENODEV, as a kernel without it does.
 //! Not decided here: who may; that is `nsproxy`'s. What is behind a file system is `mounts`'.
 
-use std::os::fd::OwnedFd;
-
 use nsproxy::{AnyNamespace, FsType, Kind, MountMode, Mounter, Scope, UmountFlags};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::seen;
 use crate::cx::{Cx, Met, Served, Verdict};
 use crate::descriptors::Given as Thing;
-use crate::mounts::{Asked, Given, Options, WithNamespace};
+use crate::mounts::{Given, WithNamespace};
 use crate::procfs::{self, Node};
 use crate::trouble::Trouble;
 use crate::vfs::Place;
@@ -130,7 +127,7 @@ pub(super) fn make(
             _ => Err(Errno::NODEV),
         },
         Some("devpts") => mounts.make_devpts(given, &cred),
-        Some("overlay") => return overlay(cx, met, given),
+        Some("overlay") => return super::overlay::make(cx, met, given),
         Some(kind @ ("sysfs" | "cgroup" | "cgroup2")) => {
             mounts.make_of_host(kind, given, &cx.sup.system.init_user())
         }
@@ -138,61 +135,6 @@ pub(super) fn make(
         _ => Err(Errno::NODEV),
     };
     Ok(made?)
-}
-
-/// Makes an overlay of directories that the caller names.
-fn overlay(
-    cx: &Cx<'_>,
-    met: &Met<'_>,
-    given: &Given,
-) -> Result<(std::sync::Arc<nsproxy::Super>, nsproxy::Dentry), Trouble> {
-    let mut supers = Vec::new();
-    let asked = Asked::read(given)?;
-    asked.check()?;
-    let layer = |path: &Vec<u8>, takes_changes: bool| {
-        let path = std::ffi::CString::new(path.as_slice()).map_err(|_| Errno::INVAL)?;
-        let place = cx.find(libc::AT_FDCWD, &path, true)?;
-        // A layer of processes, or of another overlay's, is none.
-        let odd = place.node.is_some() || seen::overlay(cx, &place).is_some();
-        if odd || seen::kind(&place) != FileType::Directory {
-            return Err(Trouble::from(Errno::INVAL));
-        }
-        if takes_changes && seen::writable(&place).is_err() {
-            return Err(Errno::INVAL.into());
-        }
-        Ok(place)
-    };
-    let upper = asked.upper.as_ref().map(|path| layer(path, true)).transpose()?;
-    let work = upper.as_ref().and(asked.work.as_ref()).map(|path| layer(path, true)).transpose()?;
-    let lower = asked.lower.iter().map(|path| layer(path, false)).collect::<Result<Vec<_>, _>>()?;
-    if let (Some(upper), Some(work)) = (&upper, &work) {
-        let apart = !seen::lies_in(&upper.fd, &work.fd)? && !seen::lies_in(&work.fd, &upper.fd)?;
-        if !apart || upper.mount != work.mount {
-            return Err(Errno::INVAL.into());
-        }
-    }
-    for place in upper.iter().chain(&lower) {
-        // A layer is a copy of its mount, which shows what is mounted on that: only who could take it
-        // away may have such a copy.
-        let place = in_model(cx, met, place)?;
-        drop(nsproxy::open_tree(&met.task, &cx.sup.mounts.files(), &place, false)?);
-        supers.extend(place.super_block());
-    }
-    // No layer may lie in one that was given before.
-    let changed = upper.iter().chain(&work);
-    let mut before: Vec<&OwnedFd> = changed.map(|place| &place.fd).collect();
-    for place in &lower {
-        for other in &before {
-            if seen::lies_in(&place.fd, other)? {
-                return Err(Errno::LOOP.into());
-            }
-        }
-        before.push(&place.fd);
-    }
-    let layers = upper.into_iter().chain(lower).map(|place| place.fd).collect();
-    let work = work.map(|place| place.fd);
-    let options = Options { layers, supers, work, marks: asked.marks };
-    Ok(cx.sup.mounts.make_overlay(given, &asked, options, &met.task.cred())?)
 }
 
 /// The source of a bind or a move, and the namespace that it is the file of.

@@ -10,7 +10,8 @@ use anyns_trap::Failed;
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use super::seen::{is_name, kind, overlay, own_path, put, to_change, trimmed, writable};
+use super::overlay::{overlay, put, to_change};
+use super::seen::{is_name, kind, own_path, trimmed, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};

@@ -12,7 +12,8 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::fifo;
-use super::seen::{has, kind, overlay, own_path, put, to_write, writable};
+use super::overlay::{overlay, put, to_write};
+use super::seen::{has, kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, What};
 use crate::procfs::{self, Node};

@@ -1,25 +1,19 @@
 //! What the calls that take paths have in common where the caller sees other mounts than the host's:
 //! they are served on what was found, never let through.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::ffi::CString;
 
 use nsproxy::MountFlags;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::overlay::overlay;
 use crate::cx::Cx;
-use crate::mounts::{Identity, Overlay};
+use crate::mounts::Identity;
 use crate::procfs;
+pub(crate) use crate::procfs::own_path;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Parent, Place};
-
-/// A path by which only this process can name what one of its descriptors is of.
-pub(crate) fn own_path(fd: impl AsFd) -> CString {
-    let text = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    CString::new(text).unwrap_or_default()
-}
 
 /// Checks that something may be written through the mount that it was reached through.
 ///
@@ -29,69 +23,6 @@ pub(crate) fn writable(place: &Place) -> Result<(), Errno> {
     match place.seen_through() {
         Some(mount) if mount.is_readonly() => Err(Errno::ROFS),
         _ => Ok(()),
-    }
-}
-
-/// The overlay that something was found in.
-pub(crate) fn overlay(cx: &Cx<'_>, place: &Place) -> Option<Arc<Overlay>> {
-    let mount = place.seen_through().filter(|mount| mount.is_choosy)?;
-    cx.sup.mounts.overlay(mount.sb.id())
-}
-
-/// What was found, as what is to be changed: in an overlay it is copied up.
-///
-/// # Errors
-/// EROFS; those of copying.
-pub(crate) fn to_change(cx: &Cx<'_>, place: Place) -> Result<Place, Errno> {
-    writable(&place)?;
-    let Some(overlay) = overlay(cx, &place) else { return Ok(place) };
-    let up = match overlay.raised(&place) {
-        // It would be refused to change it, whoever's the copy is.
-        Err(Errno::OVERFLOW) => return Err(Errno::PERM),
-        up => up?,
-    };
-    Ok(as_raised(place, up))
-}
-
-/// The same for what is to be written to.
-///
-/// # Errors
-/// EACCES, EROFS; EOVERFLOW if its owner has no number in the user namespace of the overlay.
-pub(crate) fn to_write(cx: &Cx<'_>, place: Place) -> Result<Place, Errno> {
-    let Some(overlay) = overlay(cx, &place) else { return writable(&place).map(|()| place) };
-    let path = own_path(&place.fd);
-    let wanted = rustix::fs::Access::WRITE_OK;
-    rustix::fs::accessat(rustix::fs::CWD, path, wanted, rustix::fs::AtFlags::EACCESS)?;
-    writable(&place)?;
-    let up = overlay.raised(&place)?;
-    Ok(as_raised(place, up))
-}
-
-fn as_raised(place: Place, up: OwnedFd) -> Place {
-    match kind(&place) {
-        FileType::Directory => Place { real: Some(up), ..place },
-        _ => Place { fd: up, ..place },
-    }
-}
-
-/// Makes something under a name of a directory: `make` does in the directory that it is given.
-///
-/// # Errors
-/// Those of `make`, and of an overlay's changes.
-pub(crate) fn put<T>(
-    cx: &Cx<'_>,
-    at: &Parent,
-    sort: FileType,
-    make: impl Fn(&OwnedFd, &CStr) -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    match overlay(cx, &at.place) {
-        None => make(&at.place.fd, &at.name),
-        Some(_) if !is_name(at) => Err(Errno::EXIST),
-        Some(overlay) if at.slash && sort != FileType::Directory => {
-            let there = overlay.step(&at.place.fd, trimmed(at).as_bytes());
-            Err(there.err().unwrap_or(Errno::EXIST))
-        }
-        Some(overlay) => overlay.put(&at.place.fd, &trimmed(at), sort, make),
     }
 }
 
@@ -195,16 +126,6 @@ impl Cx<'_> {
         });
         mode & !procfs::umask(self.tid()).unwrap_or(0)
     }
-}
-
-/// Whether a directory is another, or lies in it.
-///
-/// # Errors
-/// Those of readlink(2).
-pub(crate) fn lies_in(directory: &OwnedFd, above: &OwnedFd) -> Result<bool, Errno> {
-    let (text, above) = (procfs::descriptor_path(directory)?, procfs::descriptor_path(above)?);
-    let rest = text.strip_prefix(above.strip_suffix(b"/").unwrap_or(&above));
-    Ok(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
 /// The name without the slash behind it.

@@ -108,7 +108,7 @@ fn bind_at(cx: &Cx<'_>, socket: &OwnedFd, path: &std::ffi::CStr) -> Result<(), T
         Errno::EXIST => Errno::ADDRINUSE,
         errno => errno,
     })?;
-    let overlay = super::seen::overlay(cx, &parent.place);
+    let overlay = super::overlay::overlay(cx, &parent.place);
     let there = match &overlay {
         Some(overlay) => overlay.step(&parent.place.fd, parent.name.to_bytes()).map(drop),
         None => {
@@ -124,7 +124,7 @@ fn bind_at(cx: &Cx<'_>, socket: &OwnedFd, path: &std::ffi::CStr) -> Result<(), T
     let bound = &cx.sup.mounts.bound;
     let umask = crate::procfs::umask(cx.tid()).unwrap_or(0o022);
     let mode = Mode::from_raw_mode(0o777 & !umask);
-    Ok(super::seen::put(cx, &parent, FileType::Socket, |directory, name| {
+    Ok(super::overlay::put(cx, &parent, FileType::Socket, |directory, name| {
         let numbered = bound.directory(directory)?;
         let at = Bound::path(&numbered, name.to_bytes());
         let address = SocketAddrUnix::new(std::ffi::OsStr::from_bytes(&at))?;

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use rustix::fs::{FileType, XattrFlags};
 use rustix::io::Errno;
 
-use super::seen::{kind, overlay, own_path, to_change, writable};
+use super::by_descriptor::changeable_at;
+use super::overlay::{overlay, to_change};
+use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::Overlay;
 use crate::trouble::Trouble;
@@ -138,7 +140,9 @@ fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
         value.resize(size, 0);
         cx.mem().read(cx.arg(2), &mut value)?;
     }
-    writable(&object.place)?;
+    if named != Named::Open {
+        writable(&object.place)?;
+    }
     if object.is_link() {
         return Err(Errno::PERM.into());
     }
@@ -150,7 +154,10 @@ fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
     if !has && name.as_bytes().starts_with(b"user.") {
         return Err(Errno::PERM.into());
     }
-    let place = to_change(cx, object.place)?;
+    let place = match named {
+        Named::Open => changeable_at(cx, cx.int(0))?,
+        _ => to_change(cx, object.place)?,
+    };
     let path = own_path(place.object());
     match removes {
         true => rustix::fs::removexattr(&path, &name)?,

@@ -29,7 +29,7 @@ use rustix::io::Errno;
 
 use crate::procfs::{Node, Proc};
 pub(crate) use quick::node as node_by_name;
-pub(crate) use scene::{CWD_NUMBER, Scene, shown, shown_at, stands};
+pub(crate) use scene::{CWD_NUMBER, Scene, shown, shown_at, shows_writable, stands};
 pub(crate) use view::{Backed, View};
 pub(crate) use walk::may_follow;
 

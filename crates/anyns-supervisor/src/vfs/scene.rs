@@ -138,10 +138,42 @@ pub(crate) fn stands(
         return Ok(Some(last.id));
     }
     let mut behind = None;
+    let found = find_showing(mounts, view, &text, identity, |mount, hidden| {
+        if hidden {
+            behind = behind.or(Some(mount.id));
+        }
+        !hidden
+    });
+    Ok(found.or(behind))
+}
+
+/// Whether an object can be seen through a mount of a view through which it may be changed.
+///
+/// # Errors
+/// Those of readlink(2).
+pub(crate) fn shows_writable(
+    mounts: &Mounts,
+    view: &View,
+    fd: &OwnedFd,
+    identity: &Identity,
+) -> Result<bool, Errno> {
+    let text = procfs::descriptor_path(fd)?;
+    let wanted = |mount: &Backed, hidden: bool| !hidden && !mount.is_readonly();
+    Ok(text.starts_with(b"/") && find_showing(mounts, view, &text, identity, wanted).is_some())
+}
+
+/// The first mount that is wanted of those that show an object of a path of the host's: from the object up
+/// to the root, where roots of mounts are. Of each it is told whether another hides it there.
+fn find_showing(
+    mounts: &Mounts,
+    view: &View,
+    text: &[u8],
+    identity: &Identity,
+    mut wanted: impl FnMut(&Backed, bool) -> bool,
+) -> Option<MountId> {
     // What we keep for guests is nothing of the host's.
     let ours =
-        mounts.store_path().filter(|store| is_below(&text, store)).map_or(0, |store| store.len());
-    // From the object up to the root: where roots of mounts are, and which of them show it.
+        mounts.store_path().filter(|store| is_below(text, store)).map_or(0, |store| store.len());
     let mut end = text.len();
     loop {
         let above = if end == 0 { b"/".as_slice() } else { &text[..end] };
@@ -155,18 +187,16 @@ pub(crate) fn stands(
             if !now.is_ok_and(|now| now.is_same(&mount.spot.identity)) {
                 continue;
             }
-            match view.is_hidden(*id) || view.covers_between(*id, above, &text) {
-                false => return Ok(Some(*id)),
-                true => behind = behind.or(Some(*id)),
+            let hidden = view.is_hidden(*id) || view.covers_between(*id, above, text);
+            if wanted(mount, hidden) {
+                return Some(*id);
             }
         }
         match text[..end].iter().rposition(|byte| *byte == b'/') {
-            Some(slash) if end > 0 && slash > ours => end = slash,
-            Some(slash) if end > 0 && ours == 0 => end = slash,
-            _ => break,
+            Some(slash) if end > 0 && (slash > ours || ours == 0) => end = slash,
+            _ => return None,
         }
     }
-    Ok(behind)
 }
 
 /// The path of an object of which it is known where it stands.

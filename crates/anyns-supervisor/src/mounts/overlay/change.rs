@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::listing::{clear, show};
 use super::{Entry, Overlay, PATH, Stack, WHITEOUT};
-use crate::syscalls::seen::own_path;
+use crate::procfs::own_path;
 
 /// A directory that something is to be changed in.
 struct Within {
@@ -205,7 +205,10 @@ impl Overlay {
         if !old.is_pure() || exchanges && !new.is_pure() {
             return Err(Errno::XDEV);
         }
-        if !exchanges {
+        // What only the uppermost layer has is looked at last, as by the kernel, which leaves that to the
+        // layer's own file system.
+        let looks_first = !exchanges && !new.is_pure();
+        if looks_first {
             self.may_be_emptied(&new)?;
         }
         self.raise(&moved, &old)?;
@@ -215,6 +218,9 @@ impl Overlay {
         let (upper, above) = (self.upper(&here.path)?, self.upper(&there.path)?);
         if old.is_directory() && there.stack.has_lower() {
             self.mark_moved(&upper, from.1)?;
+        }
+        if !exchanges && !looks_first {
+            self.may_be_emptied(&new)?;
         }
         if exchanges {
             if new.is_directory() && here.stack.has_lower() {

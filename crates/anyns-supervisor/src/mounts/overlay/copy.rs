@@ -15,8 +15,7 @@ use rustix::io::Errno;
 
 use super::listing::clear;
 use super::{Entry, OPAQUE, OWN, Overlay, PATH, WHITEOUT, split};
-use crate::procfs::descriptor_path;
-use crate::syscalls::seen::own_path;
+use crate::procfs::{descriptor_path, own_path};
 use crate::vfs::Place;
 
 /// The directory in the work directory that is ours, as it is the kernel's.

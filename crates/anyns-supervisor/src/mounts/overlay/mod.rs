@@ -28,8 +28,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::maps::HashMap;
-use crate::procfs::descriptor_path;
-use crate::syscalls::seen::own_path;
+use crate::procfs::{descriptor_path, own_path};
 pub(crate) use options::{Asked, Options};
 
 /// How layers are looked up.
