@@ -39,6 +39,7 @@ pub(crate) mod stat;
 pub(crate) mod statfs;
 pub(crate) mod statmount;
 pub(crate) mod subject;
+mod taken;
 pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod uts;

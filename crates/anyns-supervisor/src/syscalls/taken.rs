@@ -1,0 +1,81 @@
+//! Whether a name may be made in a directory or taken out of it, as far as the mounts have a say.
+
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::overlay::overlay;
+use super::seen::{trimmed, writable};
+use crate::cx::Cx;
+use crate::mounts::Identity;
+use crate::vfs::Parent;
+
+impl Cx<'_> {
+    /// Checks that a name can be made in a directory.
+    ///
+    /// # Errors
+    /// EEXIST if it is there, ENOENT if the directory shows what nobody can see, EROFS.
+    pub(crate) fn can_make(&self, at: &Parent) -> Result<(), Errno> {
+        let there = match overlay(self, &at.place) {
+            Some(overlay) => overlay.step(&at.place.fd, trimmed(at).as_bytes()).map(drop),
+            None => rustix::fs::accessat(
+                &at.place.fd,
+                trimmed(at).as_c_str(),
+                Access::EXISTS,
+                AtFlags::SYMLINK_NOFOLLOW,
+            ),
+        };
+        match (writable(&at.place), there) {
+            (Err(errno), Err(Errno::NOENT)) => Err(errno),
+            // What is there is told before where it cannot be.
+            (Err(_), Ok(())) => Err(Errno::EXIST),
+            (Err(_), Err(errno)) => Err(errno),
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    /// Checks that a name can be taken out of its directory.
+    ///
+    /// # Errors
+    /// EROFS, and EBUSY if something is mounted on it.
+    pub(crate) fn can_remove(&self, at: &Parent, directory: bool) -> Result<(), Errno> {
+        writable(&at.place)?;
+        // What is of the wrong sort the host refuses first.
+        self.is_no_point(at, |is_directory| is_directory == directory).map(drop)
+    }
+
+    /// Checks that nothing is mounted on a name, seen through whichever mount of the namespace, if
+    /// what has the name `fits`; says whether that is a directory, if anything is there.
+    ///
+    /// # Errors
+    /// EBUSY.
+    pub(crate) fn is_no_point(
+        &self,
+        at: &Parent,
+        fits: impl Fn(bool) -> bool,
+    ) -> Result<Option<bool>, Errno> {
+        let name = trimmed(at);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let overlay = overlay(self, &at.place);
+        let object = match &overlay {
+            Some(overlay) => overlay.step(&at.place.fd, name.as_bytes()),
+            None => rustix::fs::openat(&at.place.fd, &*name, flags, Mode::empty()),
+        };
+        let Ok(object) = object else { return Ok(None) };
+        let seen = Identity::of(&object)?;
+        let is_directory = seen.is_directory();
+        let Some((view, mount)) = at.place.view.as_ref().zip(at.place.seen_through()) else {
+            return Ok(Some(is_directory));
+        };
+        if !fits(is_directory) || !view.may_be_point(name.as_bytes()) {
+            return Ok(Some(is_directory));
+        }
+        let above = Identity::of(&at.place.fd)?;
+        let above = overlay.is_none().then_some(above.mnt);
+        let key = self.sup.mounts.key(&object, &seen, above);
+        let known = self.sup.mounts.known(mount.sb.id(), &key);
+        match known.is_some_and(|dentry| view.is_point(dentry)) {
+            true => Err(Errno::BUSY),
+            false => Ok(Some(is_directory)),
+        }
+    }
+}
