@@ -136,7 +136,7 @@ fn lsns() {
     // lsns 2.38 leaves out what follows when a process ends while it looks: it is asked until it
     // says the same twice.
     const START: &str = "mkfifo f; unshare -Uru sh -c 'echo >f; exec sleep 1001' & P=$!; read -r _ <f; until grep -q sleep /proc/$P/comm; do :; done; \
-        l() { new=; old=x; while [ -z \"$new\" ] || [ \"$new\" != \"$old\" ]; do old=$new; new=$(lsns \"$@\"); done; echo \"$new\"; }; ";
+        echo 'l() { new=; old=x; while [ -z \"$new\" ] || [ \"$new\" != \"$old\" ]; do old=$new; new=$(lsns \"$@\"); done; echo \"$new\"; }' >l; . ./l; ";
     let scripts = [
         "l -l -n -o TYPE,NS,NPROCS,UID,USER,COMMAND -p $P | grep -E '^(user|uts)' | sort; kill $P",
         "l -l -n -o NS,TYPE,PATH,ONS,PNS -t user -p $P; l -l -n -o NS,TYPE,ONS -t uts -p $P; kill $P",
@@ -145,8 +145,8 @@ fn lsns() {
         "l -l -n -r -o TYPE,NS -p $$ | grep -E '^(user|uts)' | sort; l -l -n -r -o TYPE,NS -p $P | grep -E '^(user|uts)' | sort; kill $P",
         "l -J -o NS,TYPE,NPROCS,COMMAND -t uts -p $P; kill $P",
         "l -l -n -o NS,TYPE,UID,COMMAND $(stat -Lc %i /proc/$P/ns/uts); kill $P",
-        "unshare -Urui sh -c 'lsns -l -n -o TYPE,NPROCS,COMMAND,ONS -t ipc -p $$; nsenter -i/proc/$$/ns/ipc lsns -l -n -o TYPE,NPROCS -t ipc -p $$'; kill $P",
-        "nsenter -U -u -t $P lsns -l -n -o TYPE,NPROCS,UID,COMMAND -p $P | grep -E '^(user|uts)' | sort; kill $P",
+        "unshare -Urui sh -c '. ./l; l -l -n -o TYPE,NPROCS,COMMAND,ONS -t ipc -p $$; nsenter -i/proc/$$/ns/ipc sh -c \". ./l; l -l -n -o TYPE,NPROCS -t ipc -p $$\"'; kill $P",
+        "nsenter -U -u -t $P sh -c \". ./l; l -l -n -o TYPE,NPROCS,UID,COMMAND -p $P\" | grep -E '^(user|uts)' | sort; kill $P",
     ];
     let normal = &[Inodes, Normal::After("/proc/"), Blanks];
     same("lsns", &cases(START, &scripts, "", normal));
