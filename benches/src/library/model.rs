@@ -24,6 +24,10 @@ pub fn system() -> System {
         let sb = Arc::new(Super::new(id, "tmpfs", (0, id as u32), &system.init_user()));
         let root = Dentry { super_id: id, id: 0 };
         at = system.mount_at_boot(at.as_ref(), &sb, root, b"tmpfs", MountFlags::empty());
+        if id == 1 {
+            // The others over one another on a directory of its, as in the kernel's namespace.
+            at = at.map(|root| root.at(Dentry { super_id: id, id: 1 }));
+        }
     }
     system
 }

@@ -222,17 +222,17 @@ fn a_descriptor_of_the_hosts_proc_shows_the_inside() {
 }
 
 #[test]
-fn what_is_not_served_is_refused() {
+fn what_is_not_served_is_rebpfd() {
     if !is_root() {
-        println!("not run, because only root can make a host that refuses");
+        println!("not run, because only root can make a host that rebpfs");
         return;
     }
-    let scratch = Scratch::new("refused");
-    let script = "unshare -Urm sh -c 'mount -t overlay x /mnt; \
+    let scratch = Scratch::new("rebpfd");
+    let script = "unshare -Urm sh -c 'mount -t bpf x /mnt; \
         mount -t ext4 x /mnt; mount -t sysfs x /mnt; mount -t proc -o hidepid=2 x /mnt; \
         python3 -c \"import ctypes; l=ctypes.CDLL(None,use_errno=True); \
         print([(l.syscall(n,-1,0,0,0,0), ctypes.get_errno())[1] for n in (467,470)])\"' 2>&1 | grep -v dmesg | cut -c1-50";
-    let expected = "mount: /mnt: unknown filesystem type 'overlay'.\n\
+    let expected = "mount: /mnt: unknown filesystem type 'bpf'.\n\
         mount: /mnt: permission denied.\n\
         mount: /mnt: permission denied.\n\
         mount: /mnt: permission denied.\n\
@@ -246,7 +246,7 @@ fn what_is_not_served_is_refused() {
 #[test]
 fn htop_shows_the_inside_at_a_terminal() {
     if !is_root() {
-        println!("not run, because only root can make a host that refuses");
+        println!("not run, because only root can make a host that rebpfs");
         return;
     }
     let scratch = Scratch::new("htop");

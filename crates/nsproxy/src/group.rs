@@ -47,7 +47,8 @@ impl Fs {
         new: impl FnOnce(&Places) -> StdArc<Places>,
     ) -> Option<(StdArc<Places>, StdArc<Places>)> {
         // Two who share it may move at once, one its root and the other its working directory.
-        self.places()?.one_at_a_time(|| {
+        let kernel = Arc::clone(self.places()?.kernel());
+        Places::one_at_a_time(&kernel, || {
             let new = new(&*self.places()?);
             let old = self.places.lock().replace(StdArc::clone(&new))?;
             Some((new, old))
@@ -56,15 +57,13 @@ impl Fs {
 
     /// Puts others in the place of those it has, known or not.
     pub(crate) fn move_to(&self, places: StdArc<Places>) {
-        let assign = || {
+        let kernel = Arc::clone(places.kernel());
+        // Not between another's look and the change it makes.
+        let old = Places::one_at_a_time(&kernel, || {
             self.set_chrooted(false);
             self.places.lock().replace(places)
-        };
-        // Not between another's look and the change it makes.
-        drop(match self.places() {
-            Some(old) => old.one_at_a_time(assign),
-            None => assign(),
         });
+        drop(old);
     }
 
     pub(crate) fn chrooted(&self) -> bool {

@@ -34,7 +34,12 @@ impl System {
         let kernel = self.kernel();
         let mut all = kernel.mounts.with(|tree| {
             let of = |mount: &Mount| [Some(mount.root), mount.parent.map(|(_, point)| point)];
-            tree.mounts.values().flat_map(of).flatten().collect::<BTreeSet<_>>()
+            tree.mounts
+                .values()
+                .map(|mount| &**mount)
+                .flat_map(of)
+                .flatten()
+                .collect::<BTreeSet<_>>()
         });
         for places in kernel.everybody.all() {
             all.extend([places.root().dentry(), places.pwd().dentry()]);

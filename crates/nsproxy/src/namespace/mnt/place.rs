@@ -109,7 +109,8 @@ impl Clone for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.quiet {
+        // Mostly nobody has asked, and a store would take the line from all who use the mount.
+        if !self.quiet && self.hold.expiring.load(Ordering::SeqCst) {
             self.hold.expiring.store(false, Ordering::SeqCst);
         }
         let last = self.hold.users.fetch_sub(1, Ordering::SeqCst) == 1;

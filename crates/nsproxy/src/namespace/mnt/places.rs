@@ -10,7 +10,6 @@ use crate::{
     task::Task,
 };
 use alloc::{
-    collections::BTreeMap,
     sync::{Arc as StdArc, Weak},
     vec::Vec,
 };
@@ -19,21 +18,49 @@ use alloc::{
 /// very object, until one of them moves.
 pub(crate) struct Places {
     kernel: Arc<Kernel>,
-    id: u64,
+    /// Where everybody's are known.
+    seat: usize,
     held: Mutex<(Place, Place)>,
 }
 
 /// The directories of every task, for pivot_root(2), which moves them all.
 #[derive(Default)]
 pub(crate) struct Everybody {
-    known: Mutex<BTreeMap<u64, Weak<Places>>>,
+    known: Mutex<Seats>,
     /// Held while somebody moves.
     moving: Mutex<()>,
 }
 
+/// Numbered places in a row, given again when they are free.
+#[derive(Default)]
+struct Seats {
+    taken: Vec<Option<Weak<Places>>>,
+    free: Vec<usize>,
+}
+
+impl Seats {
+    fn take(&mut self, of: Weak<Places>) -> usize {
+        match self.free.pop() {
+            Some(seat) => {
+                self.taken[seat] = Some(of);
+                seat
+            }
+            None => {
+                self.taken.push(Some(of));
+                self.taken.len() - 1
+            }
+        }
+    }
+
+    fn leave(&mut self, seat: usize) -> Option<Weak<Places>> {
+        self.free.push(seat);
+        self.taken[seat].take()
+    }
+}
+
 impl Everybody {
     pub(super) fn all(&self) -> Vec<StdArc<Places>> {
-        let known: Vec<Weak<Places>> = self.known.lock().values().cloned().collect();
+        let known: Vec<Weak<Places>> = self.known.lock().taken.iter().flatten().cloned().collect();
         // Not under the lock: the last of these may end one.
         known.iter().filter_map(Weak::upgrade).collect()
     }
@@ -42,10 +69,10 @@ impl Everybody {
 impl Places {
     pub(crate) fn new(root: Place, pwd: Place) -> StdArc<Places> {
         let kernel = Arc::clone(root.kernel());
-        let id = kernel.next_id();
-        let places = StdArc::new(Places { kernel, id, held: Mutex::new((root, pwd)) });
-        places.kernel.everybody.known.lock().insert(id, StdArc::downgrade(&places));
-        places
+        StdArc::new_cyclic(|this| {
+            let seat = kernel.everybody.known.lock().take(Weak::clone(this));
+            Places { kernel, seat, held: Mutex::new((root, pwd)) }
+        })
     }
 
     /// Those of a task that was there before the system: the root of its namespace. `None` where
@@ -57,9 +84,13 @@ impl Places {
     }
 
     /// Does something while nobody else moves.
-    pub(crate) fn one_at_a_time<R>(&self, act: impl FnOnce() -> R) -> R {
-        let _moving = self.kernel.everybody.moving.lock();
+    pub(crate) fn one_at_a_time<R>(kernel: &Kernel, act: impl FnOnce() -> R) -> R {
+        let _moving = kernel.everybody.moving.lock();
         act()
+    }
+
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
     }
 
     /// The root directory.
@@ -107,7 +138,8 @@ impl Places {
 
 impl Drop for Places {
     fn drop(&mut self) {
-        self.kernel.everybody.known.lock().remove(&self.id);
+        let left = self.kernel.everybody.known.lock().leave(self.seat);
+        drop(left);
     }
 }
 
@@ -155,7 +187,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_those_who_have_ended() {
         let system = System::new(Config::default());
-        let known = || system.kernel().everybody.known.lock().len();
+        let known = || system.kernel().everybody.known.lock().taken.iter().flatten().count();
         let before = known();
         for _ in 0..3 {
             let task = system.adopt(None, Cred::root(&system.init_user()));

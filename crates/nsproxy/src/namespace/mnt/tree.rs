@@ -6,7 +6,7 @@
 use super::{Dentry, MountFlags, Super, idmap::Idmap, place::Hold, slots::Numbers};
 use crate::sync::{Arc, Weak};
 use crate::{AnyNamespace, Kind, limits::Charge, namespace::user::UserNs};
-use alloc::{collections::BTreeMap, sync::Arc as StdArc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, sync::Arc as StdArc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that no other mount of the system ever has.
@@ -67,7 +67,7 @@ pub(super) struct Space {
 /// The mounts and namespaces of a system.
 #[derive(Default)]
 pub(crate) struct Tree {
-    pub(super) mounts: BTreeMap<MountId, Mount>,
+    pub(super) mounts: BTreeMap<MountId, Box<Mount>>,
     /// What is mounted where. Two may share a place only in the middle of an operation.
     pub(super) at: BTreeMap<(MountId, Dentry), MountId>,
     pub(super) spaces: BTreeMap<NsKey, Space>,
@@ -83,7 +83,7 @@ pub(crate) struct Tree {
 /// What must be dropped outside the lock, because it may take other locks.
 pub(super) enum Garbage {
     /// A mount.
-    Mount(#[expect(dead_code, reason = "it is only kept to be dropped")] Mount),
+    Mount(#[expect(dead_code, reason = "it is only kept to be dropped")] Box<Mount>),
     /// A namespace.
     Space(#[expect(dead_code, reason = "it is only kept to be dropped")] Space),
 }
@@ -127,7 +127,7 @@ impl Tree {
             pin: None,
             idmap: None,
         };
-        self.mounts.insert(id, mount);
+        self.mounts.insert(id, Box::new(mount));
         id
     }
 
@@ -230,11 +230,12 @@ impl Tree {
             return;
         }
         // Locked mounts that stayed with it go with it, or linger on their own.
-        let children = mount.children.clone();
         let shown = mount.shown;
-        for child in children {
-            self.detach(child);
-            self.discard(child);
+        if !mount.children.is_empty() {
+            for child in mount.children.clone() {
+                self.detach(child);
+                self.discard(child);
+            }
         }
         self.shown.free(shown);
         if let Some(mount) = self.mounts.remove(&id) {
