@@ -67,6 +67,7 @@ fn changes_go_up() {
             "o; mv m/f m/d/f; mv m/s m/t; mv -f m/g m/d/a; mv m/d/b m/only/x; all m u; mv m/d m/e; python3 -c \"import os; os.rename(\\\"m/d\\\", \\\"m/e\\\")\" 2>&1 | tail -n1; all m u",
             "o; cp -a l1 m/copy; rm -rf m/copy/d; mv m/copy m/copied; all m u; rm -r m/copied; all u; tar -C m -cf t.tar .; tar -tf t.tar | sort; git init -q m/r; cd m/r; echo x >x; git add x; git -c user.name=a -c user.email=b commit -qm m; git status --short; git log --format=%s",
             "mount -t overlay o -o lowerdir=/etc:l1,upperdir=u,workdir=w m; echo x >m/hostname; touch m/new; rm m/hostname; chmod 600 m/passwd; mv m/passwd m/p; head -c0 m/shadow; chown 0 m/passwd; touch -d @1 m/passwd; rm m/profile.d/*; all u",
+            "chmod 1777 l1/d; ln l1/f l1/h; mount -t overlay o -o lowerdir=/tmp:/etc:l1,upperdir=u,workdir=w m; rm -f m/passwd; mv m/passwd m/p; mount -t overlay o -o lowerdir=l1:l2,upperdir=u,workdir=w m; rm m/d/a; mv m/h m/f; ls m; cat m/f; all u",
             "mount -t tmpfs t l2; mkdir l2/u l2/w l2/l; echo inner >l2/l/f; mount -t overlay o -o lowerdir=l2/l:l1,upperdir=l2/u,workdir=l2/w m; cat m/f; rm m/f; echo again >m/f; rm m/d/a; all m l2/u l2/l",
         ],
     );

@@ -73,7 +73,8 @@ impl Overlay {
         if sort == FileType::Directory {
             self.forget();
         }
-        show(at, name.to_bytes(), Some(sort))?;
+        // It is done, whatever the mirror lists until somebody looks.
+        let _ = show(at, name.to_bytes(), Some(sort));
         Ok(made)
     }
 
@@ -120,6 +121,7 @@ impl Overlay {
             (Some(_), _) => {}
         }
         self.may_change(&within)?;
+        may_take(&within, &named)?;
         self.may_be_emptied(&named)?;
         let upper = self.upper(&within.path)?;
         match (named.lower, named.upper) {
@@ -128,14 +130,15 @@ impl Overlay {
                 // Whiteouts may be in it.
                 let (work, temporary) = (self.work()?, self.temporary());
                 rustix::fs::renameat(&*upper, name, work, &*temporary)?;
-                clear(work, temporary.to_bytes())?;
+                let _ = clear(work, temporary.to_bytes());
             }
             (false, _) => rustix::fs::unlinkat(&*upper, name, AtFlags::empty())?,
         }
         if named.is_directory() {
             self.forget();
         }
-        show(at, name.to_bytes(), None)
+        let _ = show(at, name.to_bytes(), None);
+        Ok(())
     }
 
     /// Checks that a directory shows nothing, and that what hides what is below can be given up.
@@ -185,8 +188,11 @@ impl Overlay {
         if moved == target {
             return Ok(());
         }
-        if let (Entry::Other { stat: one, .. }, Some(Entry::Other { stat: other, .. })) =
-            (entry, &new.entry)
+        // Names of one file in a lower layer are files of their own.
+        if let (
+            Entry::Other { stat: one, layer: 0, .. },
+            Some(Entry::Other { stat: other, layer: 0, .. }),
+        ) = (entry, &new.entry)
             && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
         {
             return Ok(());
@@ -202,6 +208,8 @@ impl Overlay {
         }
         self.may_change(&here)?;
         self.may_change(&there)?;
+        may_take(&here, &old)?;
+        may_take(&there, &new)?;
         if !old.is_pure() || exchanges && !new.is_pure() {
             return Err(Errno::XDEV);
         }
@@ -227,10 +235,10 @@ impl Overlay {
                 self.mark_moved(&above, to.1)?;
             }
             exchange(&upper, from.1, &above, to.1)?;
-            swap_shown(from, to)?;
+            let _ = swap_shown(from, to);
         } else {
             self.move_over((&upper, from.1), (&above, to.1), (&old, &new))?;
-            move_shown(from, to, &old)?;
+            let _ = move_shown(from, to, &old);
         }
         self.forget();
         Ok(())
@@ -250,7 +258,10 @@ impl Overlay {
             return match old.lower {
                 true if new.whiteout => Ok(()),
                 true => self.whiteout(from.0, from.1, new.upper),
-                false => clear_any(from.0, from.1),
+                false => {
+                    let _ = clear_any(from.0, from.1);
+                    Ok(())
+                }
             };
         }
         if !old.lower {
@@ -332,7 +343,8 @@ impl Overlay {
             return rustix::fs::renameat(work, &*temporary, upper, name);
         }
         exchange(work, &temporary, upper, name)?;
-        clear(work, temporary.to_bytes())
+        let _ = clear(work, temporary.to_bytes());
+        Ok(())
     }
 
     fn make_whiteout(&self, at: &OwnedFd, name: &CStr) -> Result<(), Errno> {
@@ -344,6 +356,19 @@ impl Overlay {
         let file = rustix::fs::openat(at, name, flags, mode)?;
         rustix::fs::fsetxattr(&file, WHITEOUT, b"y", XattrFlags::empty())
     }
+}
+
+/// Checks that a name may be taken out of a directory where everybody may make some (`S_ISVTX`).
+fn may_take(within: &Within, named: &Named) -> Result<(), Errno> {
+    let owner = match &named.entry {
+        None => return Ok(()),
+        Some(Entry::Other { stat, .. }) => stat.st_uid,
+        Some(Entry::Directory(stack)) => rustix::fs::fstat(stack.top()?)?.st_uid,
+    };
+    let above = rustix::fs::fstat(within.stack.top()?)?;
+    let own = rustix::process::geteuid().as_raw();
+    let free = above.st_mode & libc::S_ISVTX == 0 || [owner, above.st_uid].contains(&own);
+    if free || own == 0 { Ok(()) } else { Err(Errno::PERM) }
 }
 
 fn exchange(from: &OwnedFd, old: &CStr, to: &OwnedFd, new: &CStr) -> Result<(), Errno> {
