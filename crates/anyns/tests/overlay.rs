@@ -86,6 +86,8 @@ fn what_is_below_stays() {
             "o; python3 -c \"import os; f = os.open(\\\"m/d\\\", 0); os.fchmod(f, 0o700); print(oct(os.fstat(f).st_mode), oct(os.stat(\\\"l1/d\\\").st_mode)); os.unlink(\\\"a\\\", dir_fd=f); print(os.listdir(f), os.listdir(\\\"l1/d\\\")); os.mkdir(\\\"new\\\", dir_fd=f); print(sorted(os.listdir(f)), os.listdir(\\\"u/d\\\") != [])\"",
             "mkdir hid u2 w2; echo secret >hid/s; mount -t tmpfs t hid; unshare -Urm sh -c \"mount -t overlay o -o lowerdir=.:l1,upperdir=u2,workdir=w2 m; mount -t overlay o -o lowerdir=u:l2,upperdir=u2,workdir=w2 m && ls m\"; mount -t overlay o -o lowerdir=.:l2 m && ls m/hid; mount -t overlay o -o lowerdir=/ m",
             "mount -t tmpfs t m; mkdir m/l m/k; echo in >m/l/f; mount -t overlay o -o lowerdir=m/l:m/k w; umount m; ls m; cat w/f; umount w; ls w",
+            "o; python3 -c \"import os; n = [os.open(p, f, 0o644) for p, f in ((\\\"m/f\\\", 0), (\\\"m/g\\\", 2), (\\\"m/new\\\", 66), (\\\"m/d/a\\\", 1))]; print([(os.readlink(f\\\"/proc/self/fd/{i}\\\").split(\\\"/home/\\\")[1], os.fstat(i).st_dev == os.stat(\\\"m\\\").st_dev) for i in n]); [os.fchmod(i, 0o600) for i in n]\"; all m u l1",
+            "o; exec 8<m/f; python3 -c \"import os; os.makedirs(\\\"many\\\"); [os.mkdir(f\\\"many/{i}\\\") or os.close(os.open(f\\\"many/{i}\\\", 0)) for i in range(17000)]\"; exec 9<&8; mount -t tmpfs t l1; echo x >/proc/self/fd/9; umount l1; cat l1/f; ls u",
             "o; ln m/f outside; ln l1/f m/inside; mv l1/f m/f; ls m l1 | tr \"\\n\" \" \"",
         ],
     );

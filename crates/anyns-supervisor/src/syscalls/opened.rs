@@ -105,6 +105,9 @@ fn create(cx: &mut Cx<'_>, dirfd: i32, path: &CStr, how: How) -> Served {
             Ok(place) => place,
             Err(none) if none.errno == Errno::NOENT => match make(cx, &at, how)? {
                 Some(fd) => {
+                    if overlay(cx, &at.place).is_some() {
+                        note_as(cx, &at.place, &fd)?;
+                    }
                     let cloexec = how.flags.contains(OFlags::CLOEXEC);
                     return Ok(Verdict::Install { fd, cloexec });
                 }
@@ -242,6 +245,9 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
         FileType::Fifo | FileType::Socket => {}
         _ if writes || flags.contains(OFlags::TRUNC) => {
             let place = to_write(cx, place)?;
+            if overlay.is_some() {
+                note(cx, &place)?;
+            }
             let fd = reopen(&place, flags)?;
             return Ok(Verdict::Install { fd, cloexec });
         }
@@ -265,8 +271,13 @@ fn reopen(place: &Place, flags: OFlags) -> Result<OwnedFd, Errno> {
 
 /// Remembers through which mount something was opened that paths can begin at.
 fn note(cx: &mut Cx<'_>, place: &Place) -> Result<(), Errno> {
+    note_as(cx, place, &place.fd)
+}
+
+/// The same of what was opened through the mount that something was reached through.
+fn note_as(cx: &mut Cx<'_>, place: &Place, opened: &OwnedFd) -> Result<(), Errno> {
     let Some(reached) = place.reached() else { return Ok(()) };
-    let identity = Identity::of(&place.fd)?;
+    let identity = Identity::of(opened)?;
     if let Some((view, mount)) = place.view.as_ref().zip(place.mount) {
         cx.sup.mounts.note_seen(view, &identity, mount);
     }

@@ -97,10 +97,7 @@ impl Scene<'_> {
         let view = &self.tree.view;
         let known = number.and_then(|number| self.mounts.opened_through(&identity, number));
         if let Some((namespace, known)) = known
-            && known.spot.identity.mnt == identity.mnt
-            // It may have been moved out of what the mount shows.
-            && (identity.born.is_some()
-                || is_below(&procfs::descriptor_path(&fd)?, &known.spot.text))
+            && may_show(self.mounts, &known, &fd, &identity)?
         {
             // One that was opened before its owner came here shows what was mounted there. Of those
             // namespaces only the host's is as it was for certain.
@@ -132,8 +129,7 @@ pub(crate) fn stands(
     // Numbers are given again: what is remembered must still be possible.
     let last = mounts.last_seen(view, identity).and_then(|mount| view.get(mount));
     if let Some(last) = last
-        && last.spot.identity.mnt == identity.mnt
-        && (identity.born.is_some() || is_below(&text, &last.spot.text))
+        && may_show(mounts, last, fd, identity)?
     {
         return Ok(Some(last.id));
     }
@@ -144,7 +140,34 @@ pub(crate) fn stands(
         }
         !hidden
     });
-    Ok(found.or(behind))
+    // What nothing else shows and lies in a layer of an overlay is its: nobody else may change it.
+    let of_overlay = || {
+        let shows = |mount: &&Backed| {
+            let overlay = mounts.overlay(mount.sb.id());
+            overlay.is_some_and(|overlay| matches!(overlay.shown_text(fd), Ok(Some(_))))
+        };
+        view.choosy().find(shows).map(|mount| mount.id)
+    };
+    Ok(found.or_else(of_overlay).or(behind))
+}
+
+/// Whether what was opened through a mount may be a certain object: numbers are given again, and it may
+/// have been moved out of what the mount shows.
+fn may_show(
+    mounts: &Mounts,
+    mount: &Backed,
+    fd: &OwnedFd,
+    identity: &Identity,
+) -> Result<bool, Errno> {
+    // What an overlay shows lies where its layers do, or in its mirror.
+    if !identity.is_directory()
+        && mount.is_choosy
+        && let Some(overlay) = mounts.overlay(mount.sb.id())
+    {
+        return Ok(overlay.shown_text(fd)?.is_some());
+    }
+    Ok(mount.spot.identity.mnt == identity.mnt
+        && (identity.born.is_some() || is_below(&procfs::descriptor_path(fd)?, &mount.spot.text)))
 }
 
 /// Whether an object can be seen through a mount of a view through which it may be changed.

@@ -229,6 +229,11 @@ impl View {
         self.mounts.get(&id).cloned()
     }
 
+    /// The mounts in which a name does not mean what the host has there.
+    pub(crate) fn choosy(&self) -> impl Iterator<Item = &Backed> {
+        self.mounts.values().map(Arc::as_ref).filter(|mount| mount.is_choosy)
+    }
+
     /// What is mounted on a directory or file seen through a mount.
     pub(crate) fn mounted_at(&self, on: MountId, point: Dentry) -> Option<&Backed> {
         self.get(*self.at.get(&(on, point))?)
