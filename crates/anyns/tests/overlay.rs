@@ -88,6 +88,7 @@ fn what_is_below_stays() {
             "mount -t tmpfs t m; mkdir m/l m/k; echo in >m/l/f; mount -t overlay o -o lowerdir=m/l:m/k w; umount m; ls m; cat w/f; umount w; ls w",
             "o; python3 -c \"import os; n = [os.open(p, f, 0o644) for p, f in ((\\\"m/f\\\", 0), (\\\"m/g\\\", 2), (\\\"m/new\\\", 66), (\\\"m/d/a\\\", 1))]; print([(os.readlink(f\\\"/proc/self/fd/{i}\\\").split(\\\"/home/\\\")[1], os.fstat(i).st_dev == os.stat(\\\"m\\\").st_dev) for i in n]); [os.fchmod(i, 0o600) for i in n]\"; all m u l1",
             "o; exec 8<m/f; python3 -c \"import os; os.makedirs(\\\"many\\\"); [os.mkdir(f\\\"many/{i}\\\") or os.close(os.open(f\\\"many/{i}\\\", 0)) for i in range(17000)]\"; exec 9<&8; mount -t tmpfs t l1; echo x >/proc/self/fd/9; umount l1; cat l1/f; ls u",
+            "o; exec 8<m/f; rm m/f; echo other >m/f; { echo x >>/proc/self/fd/8; } 2>/dev/null; cat m/f l1/f; python3 -c \"import os; os.fchmod(8, 0o600)\" 2>/dev/null; stat -c %a m/f l1/f; cat u/f",
             "o; ln m/f outside; ln l1/f m/inside; mv l1/f m/f; ls m l1 | tr \"\\n\" \" \"",
         ],
     );

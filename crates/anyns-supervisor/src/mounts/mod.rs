@@ -47,7 +47,7 @@ pub(crate) use options::{Given, check_proc};
 pub(crate) use overlay::{Asked, Options, Overlay};
 pub(crate) use pts::Pts;
 pub(crate) use seen::Number;
-pub(crate) use spots::{Identity, Key, Spot};
+pub(crate) use spots::{Identity, Key, Spot, below};
 use spots::{ROOT, Spots, open_path};
 pub(crate) use usage::{Usage, usage};
 use views::Shown;

@@ -408,7 +408,7 @@ pub(super) fn is_below(fd: &OwnedFd, root: &Spot) -> Result<bool, Errno> {
 }
 
 /// What of `path` is below `above`; nothing if it is not there. Neither has slashes in vain.
-pub(super) fn below<'a>(path: &'a [u8], above: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn below<'a>(path: &'a [u8], above: &[u8]) -> Option<&'a [u8]> {
     let above = above.strip_suffix(b"/").unwrap_or(above);
     let rest = path.strip_prefix(above)?;
     match above.is_empty() || rest.is_empty() {

@@ -20,16 +20,6 @@ use crate::mounts::Identity;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};
 
-/// `FS_IOC_SETFLAGS`, which reads an `int` whatever its number says.
-const SETFLAGS: u32 = 0x4008_6602;
-/// `FS_IOC_SETVERSION`, the same.
-const SETVERSION: u32 = 0x4008_7602;
-/// `FS_IOC_FSSETXATTR`, which reads a `struct fsxattr`.
-const FSSETXATTR: u32 = 0x401c_5820;
-
-/// All of them.
-pub(crate) const CHANGES: [u32; 3] = [SETFLAGS, SETVERSION, FSSETXATTR];
-
 /// How often a descriptor may have become another's while it was looked at.
 const TRIES: usize = 100;
 
@@ -48,12 +38,20 @@ pub(super) fn changeable(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
 /// As [`changeable`].
 pub(super) fn changeable_at(cx: &Cx<'_>, fd: i32) -> Result<Place, Trouble> {
     let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
+    Ok(found_to_change(cx, fd, place)?)
+}
+
+/// The same, of which the place has been found.
+///
+/// # Errors
+/// EROFS; those of copying up.
+pub(super) fn found_to_change(cx: &Cx<'_>, fd: i32, place: Place) -> Result<Place, Errno> {
     // Through which of several mounts it was opened is a guess; what is writable through one of them the
     // caller may change, by that.
     let passes = writable(&place).is_err()
         && overlay(cx, &place).is_none()
         && (is_open_for_writing(cx.tid(), fd) || is_writable_elsewhere(cx, &place)?);
-    if passes { Ok(place) } else { Ok(to_change(cx, place)?) }
+    if passes { Ok(place) } else { to_change(cx, place) }
 }
 
 fn is_writable_elsewhere(cx: &Cx<'_>, place: &Place) -> Result<bool, Errno> {
@@ -81,10 +79,10 @@ pub(super) fn ioctl(cx: &mut Cx<'_>, command: u32) -> Served {
     let fd = cx.int(0);
     cx.sup.descriptors.look(cx.tid(), fd)?;
     let mut argument = [0; raw::FSXATTR];
-    let size = if command == FSSETXATTR { argument.len() } else { size_of::<i32>() };
+    let size = if command == raw::FS_IOC_FSSETXATTR { argument.len() } else { size_of::<i32>() };
     cx.mem().read(cx.arg(2), &mut argument[..size])?;
     for _ in 0..TRIES {
-        let place = changeable(cx, fd)?;
+        let place = changeable_at(cx, fd)?;
         if overlay(cx, &place).is_some() {
             return Err(Errno::NOTTY.into());
         }

@@ -4,6 +4,7 @@
 //!
 //! The filter sends only the commands named here.
 
+use anyns_trap::raw;
 use nsproxy::{AnyNamespace, Link};
 use rustix::io::Errno;
 
@@ -81,7 +82,7 @@ pub(crate) fn ioctl(cx: &mut Cx<'_>) -> Served {
     if command == libc::FIONBIO as u32 {
         return nonblocking(cx);
     }
-    if by_descriptor::CHANGES.contains(&command) {
+    if raw::FILE_CHANGES.contains(&command) {
         return by_descriptor::ioctl(cx, command);
     }
     let of_pidfd = command.checked_sub(PIDFD_GET_FIRST);

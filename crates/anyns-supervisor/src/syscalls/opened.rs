@@ -84,7 +84,7 @@ fn temporary(cx: &Cx<'_>, place: &Place, how: How) -> Served {
     writable(place)?;
     let mode = Mode::from_raw_mode(cx.masked(how.mode & 0o7777));
     let raised = match overlay(cx, place) {
-        Some(overlay) => Some(overlay.raised_directory(&place.fd)?),
+        Some(overlay) => Some(overlay.raised(place)?),
         None => None,
     };
     let directory = raised.as_ref().unwrap_or(&place.fd);

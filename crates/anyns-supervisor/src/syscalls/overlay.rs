@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::mount::in_model;
 use super::seen::{is_name, kind, own_path, trimmed, writable};
 use crate::cx::{Cx, Met};
-use crate::mounts::{Asked, Given, Options, Overlay};
+use crate::mounts::{Asked, Given, Options, Overlay, below};
 use crate::procfs;
 use crate::trouble::Trouble;
 use crate::vfs::{Parent, Place};
@@ -143,6 +143,5 @@ pub(super) fn make(
 /// Those of readlink(2).
 fn lies_in(directory: &OwnedFd, above: &OwnedFd) -> Result<bool, Errno> {
     let (text, above) = (procfs::descriptor_path(directory)?, procfs::descriptor_path(above)?);
-    let rest = text.strip_prefix(above.strip_suffix(b"/").unwrap_or(&above));
-    Ok(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+    Ok(below(&text, &above).is_some())
 }

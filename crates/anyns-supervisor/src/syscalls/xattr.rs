@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, XattrFlags};
 use rustix::io::Errno;
 
-use super::by_descriptor::changeable_at;
+use super::by_descriptor::found_to_change;
 use super::overlay::{overlay, to_change};
 use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
@@ -155,7 +155,7 @@ fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
         return Err(Errno::PERM.into());
     }
     let place = match named {
-        Named::Open => changeable_at(cx, cx.int(0))?,
+        Named::Open => found_to_change(cx, cx.int(0), object.place)?,
         _ => to_change(cx, object.place)?,
     };
     let path = own_path(place.object());

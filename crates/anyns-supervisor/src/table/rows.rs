@@ -1,6 +1,8 @@
 //! The calls that we stop, each with the handler and the manual page; in which table a row stands says
 //! for what it is told.
 
+use anyns_trap::raw;
+
 use crate::abi::LegacyPathCalls as Legacy;
 use crate::syscalls::{
     attrs, by_descriptor, caps, chown, context, directory, ends, exec, getdents, handle, ids,
@@ -32,7 +34,7 @@ const CREDENTIAL_OPTIONS: &[u32] = &[
 
 /// Requests of ioctl(2) that name processes, one that would spoil a control file, and those that change
 /// a file.
-const OTHER_REQUESTS: [u32; 8 + by_descriptor::CHANGES.len()] = [
+const OTHER_REQUESTS: [u32; 8 + raw::FILE_CHANGES.len()] = [
     owner::TIOCGPGRP,
     owner::TIOCSPGRP,
     owner::TIOCGSID,
@@ -41,9 +43,9 @@ const OTHER_REQUESTS: [u32; 8 + by_descriptor::CHANGES.len()] = [
     owner::FIOGETOWN,
     owner::SIOCGPGRP,
     libc::FIONBIO as u32,
-    by_descriptor::CHANGES[0],
-    by_descriptor::CHANGES[1],
-    by_descriptor::CHANGES[2],
+    raw::FILE_CHANGES[0],
+    raw::FILE_CHANGES[1],
+    raw::FILE_CHANGES[2],
 ];
 
 /// Requests of ioctl(2): those of namespaces, the ten that ask a pidfd for one, and others.

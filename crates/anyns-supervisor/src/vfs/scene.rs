@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::{Backed, Tree, View};
-use crate::mounts::{Identity, Moment, Mounts, Number};
+use crate::mounts::{Identity, Moment, Mounts, Number, below};
 use crate::procfs;
 
 /// Stands for the working directory where descriptors have numbers.
@@ -167,7 +167,8 @@ fn may_show(
         return Ok(overlay.shown_text(fd)?.is_some());
     }
     Ok(mount.spot.identity.mnt == identity.mnt
-        && (identity.born.is_some() || is_below(&procfs::descriptor_path(fd)?, &mount.spot.text)))
+        && (identity.born.is_some()
+            || below(&procfs::descriptor_path(fd)?, &mount.spot.text).is_some()))
 }
 
 /// Whether an object can be seen through a mount of a view through which it may be changed.
@@ -195,8 +196,10 @@ fn find_showing(
     mut wanted: impl FnMut(&Backed, bool) -> bool,
 ) -> Option<MountId> {
     // What we keep for guests is nothing of the host's.
-    let ours =
-        mounts.store_path().filter(|store| is_below(text, store)).map_or(0, |store| store.len());
+    let ours = mounts
+        .store_path()
+        .filter(|store| below(text, store).is_some())
+        .map_or(0, |store| store.len());
     let mut end = text.len();
     loop {
         let above = if end == 0 { b"/".as_slice() } else { &text[..end] };
@@ -238,12 +241,6 @@ pub(crate) fn shown_at(mounts: &Mounts, tree: &Tree, at: &Standing) -> Result<Ve
         path.push(b'/');
     }
     Ok(path)
-}
-
-/// Whether a path is another or goes on from it.
-fn is_below(text: &[u8], above: &[u8]) -> bool {
-    let above = above.strip_suffix(b"/").unwrap_or(above);
-    text.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The path of an object as somebody whose root is `root` would write it, and whether it can be

@@ -161,8 +161,14 @@ impl Message {
 /// Bytes of a `struct fsxattr`, the longest argument of [`change_file`].
 pub const FSXATTR: usize = 28;
 
-/// Makes a request of ioctl(2) that changes a file: `FS_IOC_SETFLAGS` and `FS_IOC_SETVERSION`, which read
-/// an `int`, or `FS_IOC_FSSETXATTR`.
+/// `FS_IOC_FSSETXATTR`, which reads a `struct fsxattr`.
+pub const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
+
+/// The requests of ioctl(2) that change a file: `FS_IOC_SETFLAGS` and `FS_IOC_SETVERSION`, which read an
+/// `int` whatever their numbers say, and [`FS_IOC_FSSETXATTR`].
+pub const FILE_CHANGES: [u32; 3] = [0x4008_6602, 0x4008_7602, FS_IOC_FSSETXATTR];
+
+/// Makes one of these [requests](FILE_CHANGES).
 ///
 /// # Errors
 /// EINVAL for any other request; those of ioctl(2).
@@ -171,8 +177,7 @@ pub fn change_file(
     request: u32,
     argument: &mut [u8; FSXATTR],
 ) -> Result<(), Errno> {
-    const KNOWN: [u32; 3] = [0x4008_6602, 0x4008_7602, 0x401c_5820];
-    if !KNOWN.contains(&request) {
+    if !FILE_CHANGES.contains(&request) {
         return Err(Errno::INVAL);
     }
     let (fd, argument) = (fd.as_raw_fd(), argument.as_mut_ptr());

@@ -97,16 +97,7 @@ impl Overlay {
         }
     }
 
-    /// A directory in the uppermost layer, for what is made or removed there.
-    ///
-    /// # Errors
-    /// As [`raised`](Overlay::raised).
-    pub(crate) fn raised_directory(&self, at: &OwnedFd) -> Result<OwnedFd, Errno> {
-        let _turn = self.turn.lock();
-        rustix::io::fcntl_dupfd_cloexec(&self.upper(&self.path_of(at)?)?, 0)
-    }
-
-    /// The same by its path, while nobody else changes anything.
+    /// A directory in the uppermost layer, by its path, while nobody else changes anything.
     pub(super) fn upper(&self, path: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
         let work = self.work()?;
         let stack = self.stack(path)?;
@@ -143,8 +134,9 @@ impl Overlay {
         let work = self.work()?;
         let (above, name) = split(path).ok_or(Errno::NOENT)?;
         let (from, stat) = match self.below(&*self.stack(above)?, name)? {
-            Entry::Other { fd, layer: 0, .. } => return Ok(fd),
-            Entry::Other { fd, stat, .. } if is_same(&stat) => (fd, stat),
+            // Another one may have its name.
+            Entry::Other { fd, stat, layer: 0 } if is_same(&stat) => return Ok(fd),
+            Entry::Other { fd, stat, layer: 1.. } if is_same(&stat) => (fd, stat),
             _ => return Err(Errno::NOENT),
         };
         self.is_mapped(&stat)?;
