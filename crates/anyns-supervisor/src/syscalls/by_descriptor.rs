@@ -82,10 +82,11 @@ pub(super) fn ioctl(cx: &mut Cx<'_>, command: u32) -> Served {
     let size = if command == raw::FS_IOC_FSSETXATTR { argument.len() } else { size_of::<i32>() };
     cx.mem().read(cx.arg(2), &mut argument[..size])?;
     for _ in 0..TRIES {
-        let place = changeable_at(cx, fd)?;
+        let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
         if overlay(cx, &place).is_some() {
             return Err(Errno::NOTTY.into());
         }
+        let place = found_to_change(cx, fd, place)?;
         let file = cx.borrow(fd)?;
         if Identity::of(&file)?.is_same(&Identity::of(&place.fd)?) {
             raw::change_file(file.as_fd(), command, &mut argument)?;
