@@ -79,11 +79,16 @@ impl View<'_> {
         }
     }
 
-    /// Sees to it that the model knows the thread called `number`, if there is one: threads of a
-    /// process that are all alike need not be known before.
-    pub(crate) fn recognise(&self, number: i32) {
-        if number > 1 {
-            let _ = self.find(number);
+    /// The number by which the model is to be asked for the thread called `number`: the same, and the
+    /// model knows the thread (threads of a process that are all alike need not be known before);
+    /// [`NOBODY`] where there is none, as its parent may have waited for it a moment ago.
+    pub(crate) fn in_model(&self, number: i32) -> i32 {
+        match self.find(number) {
+            // The host's own view leaves it to the model.
+            Ok(_) if self.is_hosts() => number,
+            Ok(tid) if number == 1 && self.sup.find_subject(tid).is_none() => NOBODY,
+            Err(_) if number > 0 => NOBODY,
+            _ => number,
         }
     }
 

@@ -177,6 +177,16 @@ for number in (1, -1):
     );
 }
 
+/// And not a moment longer.
+#[test]
+fn who_has_been_waited_for_is_there_no_longer() {
+    let scripts =
+        ["unshare -Ur python3 $GUESTS/reaped.py", "pns --mount-proc python3 $GUESTS/reaped.py"];
+    same_with("reaped", &scripts, |scratch| {
+        scratch.file("reaped.py", include_str!("guests/reaped.py"));
+    });
+}
+
 #[test]
 fn a_signal_says_who_sent_it() {
     let sender = |scratch: &Scratch| {

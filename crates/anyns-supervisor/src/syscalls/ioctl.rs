@@ -114,14 +114,15 @@ fn of_namespace(cx: &mut Cx<'_>, command: u32) -> Served {
             store(cx, &id_of(cx, &namespace)?.to_ne_bytes())
         }
         NS_GET_PID_FROM_PIDNS | NS_GET_TGID_FROM_PIDNS => {
-            if let AnyNamespace::Pid(ns) = &namespace {
-                cx.sup.view_of(ns.clone()).recognise(number);
-            }
+            let number = match &namespace {
+                AnyNamespace::Pid(ns) => cx.sup.view_of(ns.clone()).in_model(number),
+                _ => number,
+            };
             let process = command == NS_GET_TGID_FROM_PIDNS;
             answer(nsproxy::ioctl_number_here(me, &namespace, number, process)?)
         }
         NS_GET_PID_IN_PIDNS | NS_GET_TGID_IN_PIDNS => {
-            cx.view().recognise(number);
+            let number = cx.view().in_model(number);
             let process = command == NS_GET_TGID_IN_PIDNS;
             answer(nsproxy::ioctl_number_there(me, &namespace, number, process)?)
         }

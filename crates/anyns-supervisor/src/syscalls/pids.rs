@@ -47,15 +47,15 @@ pub(crate) fn getpgrp(cx: &mut Cx<'_>) -> Served {
 /// Serves `getpgid(pid)`.
 pub(crate) fn getpgid(cx: &mut Cx<'_>) -> Served {
     let Some(guest) = cx.numbered() else { return Ok(Verdict::Continue) };
-    cx.view().recognise(cx.int(0));
-    Ok(Verdict::Return(nsproxy::getpgid(&guest.task, cx.int(0))?.into()))
+    let number = cx.view().in_model(cx.int(0));
+    Ok(Verdict::Return(nsproxy::getpgid(&guest.task, number)?.into()))
 }
 
 /// Serves `getsid(pid)`.
 pub(crate) fn getsid(cx: &mut Cx<'_>) -> Served {
     let Some(guest) = cx.numbered() else { return Ok(Verdict::Continue) };
-    cx.view().recognise(cx.int(0));
-    Ok(Verdict::Return(nsproxy::getsid(&guest.task, cx.int(0))?.into()))
+    let number = cx.view().in_model(cx.int(0));
+    Ok(Verdict::Return(nsproxy::getsid(&guest.task, number)?.into()))
 }
 
 /// Serves `setsid()`.

@@ -36,8 +36,8 @@ pub(crate) fn kill(cx: &mut Cx<'_>) -> Served {
         (_, i32::MIN) => Err(Errno::SRCH.into()),
         (Some(me), -1) => everybody_inside(cx, &me, signal),
         (Some(me), 1..) => {
-            cx.view().recognise(number);
-            let reached = nsproxy::kill_targets(&me.task, number, signal)?;
+            let asked = cx.view().in_model(number);
+            let reached = nsproxy::kill_targets(&me.task, asked, signal)?;
             let target = reached.first().and_then(|task| left_of(cx, task)).ok_or(Errno::SRCH)?;
             if signal == 0 {
                 return Ok(Verdict::Return(0));
