@@ -270,9 +270,13 @@ impl Call {
             Some(Door::Told(port)) => {
                 // It wakes to take it, and we when it has it.
                 let steer = Steer::here(self.told.tid);
+                let stays = steer.as_ref().and_then(|_| Steer::stay());
                 let added = sys::notif_addfd(port.fd(), self.told.id, fd, at, cloexec, false);
                 if let Some(steer) = steer {
                     steer.restore(self.told.tid);
+                }
+                if let Some(stays) = stays {
+                    stays.go();
                 }
                 self.door = Some(Door::Told(port));
                 added

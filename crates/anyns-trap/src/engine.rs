@@ -3,15 +3,16 @@
 //! A few threads wait for calls. Whoever receives one serves it to the end, so that the usual call
 //! costs no hand-over. Before serving, a thread that was the last one waiting sends a spare thread
 //! to wait in its place (or starts one): a call that blocks never keeps others from being received.
-//! Few wait at a time because the kernel wakes *all* that wait for each call.
+//! Few wait at a time because the kernel wakes *all* that wait for each call, and for a lone caller
+//! only one ([`Lone`]).
 //!
 //! Locks: `Pool::spares` is a leaf.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::call::{Answered, Call};
 use crate::chain::Tree;
 use crate::held::Route;
+use crate::lone::{Lone, Turn};
 use crate::notify::{Port, Received, Told};
 use crate::stop::minder::Minder;
 use crate::stop::{self, Stops, keeper_of, steer};
@@ -55,6 +57,13 @@ pub trait Serve: Send + Sync + 'static {
     /// anew then if a signal came before it was received. Calls that may wait are not: EINTR may be the
     /// kernel's own answer, which programs rely on to get out of them.
     fn never_waits(&self, nr: i64) -> bool {
+        let _ = nr;
+        false
+    }
+
+    /// Whether call number `nr`, which is told, is usually answered in some microseconds, without waiting
+    /// for anybody.
+    fn is_brief(&self, nr: i64) -> bool {
         let _ = nr;
         false
     }
@@ -108,8 +117,9 @@ pub struct Engine {
 struct Pool {
     port: Arc<Port>,
     server: Arc<dyn Serve>,
-    /// How many threads shall wait for calls at a time.
+    /// How many threads shall wait for calls at a time, if there is no lone caller.
     wanted: isize,
+    lone: Lone,
     /// How many do.
     waiting: AtomicIsize,
     /// All threads of the pool.
@@ -220,12 +230,12 @@ impl Pool {
     ) -> io::Result<Arc<Pool>> {
         let reaper = Arc::clone(&server);
         let reaped = Box::new(move |tid, status| reaper.reaped(tid, status));
-        let port = Port::new(listener, minder, reaped);
         let count = if workers == 0 { Engine::default_workers() } else { workers };
-        let pool = Arc::new(Pool {
-            port: Arc::new(port),
+        let pool = Arc::new_cyclic(|pool: &Weak<Pool>| Pool {
+            port: Arc::new(Port::new(listener, minder, reaped, stand_in_for(pool.clone()))),
             server,
             wanted: count as isize,
+            lone: Lone::default(),
             waiting: AtomicIsize::new(count as isize),
             threads: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -250,17 +260,23 @@ impl Pool {
 
     /// Starts a thread that waits for calls; false when there are too many.
     fn add_thread(self: &Arc<Self>) -> bool {
+        let pool = Arc::clone(self);
+        self.add("anyns-worker", move || pool.work())
+    }
+
+    /// Starts a thread of the pool; false when there are too many.
+    fn add(self: &Arc<Self>, name: &str, work: impl FnOnce() + Send + 'static) -> bool {
         if self.threads.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
             self.threads.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         let pool = Arc::clone(self);
-        let started = thread::Builder::new().name("anyns-worker".into()).spawn(move || {
-            // A worker runs none of the embedder's signal handlers.
+        let started = thread::Builder::new().name(name.into()).spawn(move || {
+            // It runs none of the embedder's signal handlers.
             let _ = sys::block_all();
             wake::prepare();
             pool.spares.lock().tids.push(sys::own_tid());
-            pool.work();
+            work();
             let mut spares = pool.spares.lock();
             let own = sys::own_tid();
             spares.tids.retain(|tid| *tid != own);
@@ -294,6 +310,26 @@ impl Pool {
         }
     }
 
+    /// Serves a lone caller's brief call with nobody to stand in, if somebody sees to it that it is brief.
+    fn go_alone(self: &Arc<Self>, nr: i64) -> Option<Turn> {
+        if !self.lone.is_on() || !self.server.is_brief(nr) {
+            return None;
+        }
+        self.lone.begin(|| {
+            let pool = Arc::clone(self);
+            self.add("anyns-relief", move || {
+                pool.lone.watch(|| pool.relieve(), || pool.ended.load(Ordering::Relaxed));
+            })
+        })
+    }
+
+    /// Called by a thread that is about to wait for what another call may bring.
+    fn stand_in(self: &Arc<Self>) {
+        if self.lone.leave() {
+            self.relieve();
+        }
+    }
+
     /// Waits to be called; false when it is time to end.
     fn rest(&self) -> bool {
         let mut spares = self.spares.lock();
@@ -314,10 +350,16 @@ impl Pool {
         while !self.ended.load(Ordering::Relaxed) {
             match self.port.receive() {
                 Received::Call(told) => {
-                    if self.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    self.lone.note(told.tid);
+                    let is_last = self.waiting.fetch_sub(1, Ordering::Relaxed) == 1;
+                    let alone = if is_last { self.go_alone(told.nr) } else { None };
+                    if is_last && alone.is_none() {
                         self.relieve();
                     }
                     self.deal_with(told);
+                    if let Some(turn) = alone {
+                        self.lone.end(turn);
+                    }
                     if !self.wait_again() && !self.rest() {
                         return;
                     }
@@ -332,7 +374,8 @@ impl Pool {
 
     /// Counts the calling thread as waiting again, unless enough are.
     fn wait_again(&self) -> bool {
-        let free = |n: isize| (n < self.wanted).then_some(n + 1);
+        let wanted = if self.lone.is_on() { 1 } else { self.wanted };
+        let free = |n: isize| (n < wanted).then_some(n + 1);
         self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
     }
 
@@ -369,6 +412,7 @@ impl Pool {
         let mut spares = self.spares.lock();
         while self.threads.load(Ordering::Relaxed) > 0 {
             self.called.notify_all();
+            self.lone.wake();
             // Again and again: a thread may have been on its way into the wait.
             spares.tids.iter().for_each(|tid| wake::interrupt(*tid));
             self.left.wait_for(&mut spares, Duration::from_millis(5));
@@ -378,6 +422,15 @@ impl Pool {
         // They have nothing more to do, but still hold the server.
         handles.into_iter().for_each(|handle| drop(handle.join()));
     }
+}
+
+/// What a port asks its pool for. The pool has the port.
+fn stand_in_for(pool: Weak<Pool>) -> Box<dyn Fn() + Send + Sync> {
+    Box::new(move || {
+        if let Some(pool) = pool.upgrade() {
+            pool.stand_in();
+        }
+    })
 }
 
 /// Has a call served; a panic is told and answers ENOSYS.

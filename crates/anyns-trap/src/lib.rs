@@ -19,6 +19,7 @@ mod engine;
 pub mod filter;
 mod held;
 mod install;
+mod lone;
 mod memory;
 mod notify;
 pub mod objects;

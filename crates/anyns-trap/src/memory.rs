@@ -4,7 +4,7 @@
 //! `/proc/TID/mem`. After each read the notification is checked to be still waiting: the number
 //! might have been given to another thread meanwhile.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::{fmt, io};
@@ -177,18 +177,27 @@ impl<'a> Memory<'a> {
     ///
     /// Never asks for bytes of a page that the string has not reached.
     pub fn read_cstr(&self, addr: u64, max: usize) -> Result<CString, MemError> {
+        // Most strings are short paths: do not fetch a page for each.
+        let mut first = [0; 256];
+        let mut later = Vec::new();
         let mut text = Vec::new();
         while text.len() < max {
             let at = addr.checked_add(text.len() as u64).ok_or(MemError::Fault)?;
             let step = ((PAGE - at % PAGE) as usize).min(max - text.len());
-            let from = text.len();
-            // Most strings are short paths: do not fetch a page for each.
-            let step = step.min(if from == 0 { 256 } else { usize::MAX });
-            text.resize(from + step, 0);
-            self.read(at, &mut text[from..])?;
-            if let Some(end) = text[from..].iter().position(|b| *b == 0) {
-                text.truncate(from + end);
-                return Ok(CString::new(text).expect("cut at the first NUL"));
+            let part = if text.is_empty() {
+                &mut first[..step.min(256)]
+            } else {
+                later.resize(step, 0);
+                &mut later[..]
+            };
+            self.read(at, part)?;
+            match CStr::from_bytes_until_nul(part) {
+                Ok(end) if text.is_empty() => return Ok(end.to_owned()),
+                Ok(end) => {
+                    text.extend_from_slice(end.to_bytes());
+                    return Ok(CString::new(text).expect("cut at the first NUL"));
+                }
+                Err(_) => text.extend_from_slice(part),
             }
         }
         Err(MemError::TooLong)

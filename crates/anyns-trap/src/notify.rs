@@ -41,6 +41,8 @@ pub(crate) struct Port {
     pub(crate) minder: Option<Minder>,
     /// Hears of exits that a worker's wait took.
     reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
+    /// Sees to it that somebody receives calls.
+    stand_in: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Port {
@@ -48,15 +50,21 @@ impl Port {
         fd: OwnedFd,
         minder: Option<Minder>,
         reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
+        stand_in: Box<dyn Fn() + Send + Sync>,
     ) -> Port {
         // Only speed is lost on kernels that refuse.
         let _ = sys::notif_sync_wake_up(fd.as_fd());
-        Port { fd, held: HeldMap::default(), minder, reaped }
+        Port { fd, held: HeldMap::default(), minder, reaped, stand_in }
     }
 
     /// Passes on an exit that a worker's wait took.
     pub(crate) fn reaped(&self, tid: i32, status: i32) {
         (self.reaped)(Tid(tid), status);
+    }
+
+    /// Before a worker waits for what another call may bring.
+    pub(crate) fn stand_in(&self) {
+        (self.stand_in)();
     }
 
     /// Waits for the next call.

@@ -104,7 +104,7 @@ impl Watch {
         // No call is ever told here, but traces need somewhere to report exits to.
         let deaf = eventfd(0, EventfdFlags::CLOEXEC)?;
         let reaped = Box::new(move |tid, status| reaper.reaped(tid, status));
-        let port = Port::new(deaf, None, reaped);
+        let port = Port::new(deaf, None, reaped, Box::new(|| {}));
         Ok(Watch {
             epoll,
             bell,

@@ -36,6 +36,20 @@ impl Steer {
         Some(Steer { before, narrow })
     }
 
+    /// The same for the calling thread itself: what wakes it there finds it there.
+    pub(crate) fn stay() -> Option<Steer> {
+        let before = sched_getaffinity(None).ok()?;
+        let mut narrow = CpuSet::new();
+        narrow.set(sched_getcpu());
+        sched_setaffinity(None, &narrow).ok()?;
+        Some(Steer { before, narrow })
+    }
+
+    /// Lets the calling thread run where it could before.
+    pub(crate) fn go(&self) {
+        let _ = sched_setaffinity(None, &self.before);
+    }
+
     /// Gives `tid` its processors back, unless somebody has set others meanwhile.
     pub(crate) fn restore(&self, tid: Tid) {
         if let Some(pid) = Pid::from_raw(tid.0)

@@ -104,6 +104,10 @@ pub(crate) fn seize(port: &Arc<Port>, tid: Tid, options: i32) -> io::Result<Runn
 
 /// The same where no call may be told: then only a thread that has been seized for good can be had.
 pub(crate) fn seize_any(port: Option<&Arc<Port>>, tid: Tid, options: i32) -> io::Result<Running> {
+    if let Some(port) = port {
+        // Its calls are told while it is traced, and others' may be what it waits for.
+        port.stand_in();
+    }
     loop {
         let seized = match (stop::keeper_of(tid), port) {
             (Some(keeper), port) => lent::borrow(&keeper, port, tid, options).map(Running::Lent),
