@@ -199,9 +199,18 @@ impl<'a> Cx<'a> {
         self.sup.cred_of(self.tid, self.guest.as_deref())
     }
 
+    /// The entry of thread `tid`, which may be a zombie, as [`Supervisor::find_subject`] finds it: the
+    /// caller lives.
+    pub(crate) fn find_subject(&self, tid: i32) -> Option<Arc<Guest>> {
+        match &self.guest {
+            Some(guest) if tid == self.tid => Some(guest.clone()),
+            _ => self.sup.find_subject(tid),
+        }
+    }
+
     /// The numbers as the caller reads them.
     pub(crate) fn view(&self) -> View<'a> {
-        self.sup.view(self.guest.as_deref())
+        self.sup.view(self.guest.as_deref()).having_met(self.guest())
     }
 
     /// The caller, if it is in a pid namespace of ours.

@@ -437,6 +437,10 @@ impl Serve for Supervisor {
         table::never_waits(nr)
     }
 
+    fn is_brief(&self, nr: i64) -> bool {
+        table::is_brief(nr)
+    }
+
     fn serves_numbers(&self) -> bool {
         self.serves(Kind::Pid)
     }

@@ -30,17 +30,19 @@ pub(crate) struct View<'a> {
     sup: &'a Supervisor,
     /// `None`: the host's, where everybody has the number that the kernel knows.
     ns: Option<Arc<PidNs>>,
+    /// Somebody who has been looked at already, for as long as this is used.
+    met: Option<Arc<Guest>>,
 }
 
 impl Supervisor {
     /// The numbers as a caller reads them.
     pub(crate) fn view(&self, of: Option<&Guest>) -> View<'_> {
-        View { sup: self, ns: of.and_then(|guest| below_initial(guest.task.pid_ns())) }
+        View { sup: self, ns: of.and_then(|guest| below_initial(guest.task.pid_ns())), met: None }
     }
 
     /// The numbers of a pid namespace, as a proc file system that was mounted there shows them.
     pub(crate) fn view_of(&self, ns: Arc<PidNs>) -> View<'_> {
-        View { sup: self, ns: below_initial(Some(ns)) }
+        View { sup: self, ns: below_initial(Some(ns)), met: None }
     }
 }
 
@@ -48,7 +50,20 @@ fn below_initial(ns: Option<Arc<PidNs>>) -> Option<Arc<PidNs>> {
     ns.filter(|ns| !ns.is_initial())
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// The same for a moment after somebody has been looked at: the caller of a call, or whom it is about.
+    pub(crate) fn having_met(self, somebody: Option<&Arc<Guest>>) -> View<'a> {
+        View { met: somebody.cloned(), ..self }
+    }
+
+    fn find_subject(&self, tid: i32) -> Option<Arc<Guest>> {
+        match &self.met {
+            _ if tid <= 0 => None,
+            Some(guest) if guest.tid == tid => Some(guest.clone()),
+            _ => self.sup.find_subject(tid),
+        }
+    }
+
     /// Tells whether it is the host's: every number is then as the kernel shows it, and nobody is
     /// outside.
     pub(crate) fn is_hosts(&self) -> bool {
@@ -59,7 +74,7 @@ impl View<'_> {
     /// of the namespace's init. `None` for whoever is outside.
     pub(crate) fn number_seen(&self, tid: i32) -> Option<i32> {
         let Some(ns) = &self.ns else { return Some(tid) };
-        let guest = self.sup.find_subject(tid)?;
+        let guest = self.find_subject(tid)?;
         within(&guest.task, ns).then(|| if is_first(&guest, ns) { 1 } else { tid })
     }
 
@@ -73,7 +88,7 @@ impl View<'_> {
         if number == 1 {
             return self.init().ok_or(Errno::SRCH);
         }
-        match self.sup.find_subject(number) {
+        match self.find_subject(number) {
             Some(guest) if within(&guest.task, ns) => Ok(number),
             _ => Err(Errno::SRCH),
         }
@@ -86,7 +101,7 @@ impl View<'_> {
         match self.find(number) {
             // The host's own view leaves it to the model.
             Ok(_) if self.is_hosts() => number,
-            Ok(tid) if number == 1 && self.sup.find_subject(tid).is_none() => NOBODY,
+            Ok(tid) if number == 1 && self.find_subject(tid).is_none() => NOBODY,
             Err(_) if number > 0 => NOBODY,
             _ => number,
         }

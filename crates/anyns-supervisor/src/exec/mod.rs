@@ -23,7 +23,7 @@ use std::sync::Arc;
 use anyns_trap::store::Room;
 use nsproxy::{ExecFile, Kgid, Kuid};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, OFlags, Stat};
 use rustix::io::Errno;
 
 pub(crate) use argv::Argv;
@@ -295,9 +295,7 @@ impl Head {
 
 /// Opens what an O_PATH descriptor stands for.
 fn reopen(fd: impl AsFd, access: OFlags) -> Result<OwnedFd, Errno> {
-    use std::os::fd::AsRawFd;
-    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    rustix::fs::open(link, access | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+    procfs::reopen(fd, access | OFlags::CLOEXEC | OFlags::NOCTTY)
 }
 
 fn exec_file(found: &Found) -> ExecFile {
@@ -374,7 +372,7 @@ mod tests {
     }
 
     fn found(path: &Path) -> Result<Found, Errno> {
-        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
         Ok(Found { fd, stat, noexec: false, nosuid: false })
     }

@@ -51,6 +51,5 @@ fn make_directory() -> Result<OwnedFd, Errno> {
 fn make_file() -> Result<OwnedFd, Errno> {
     let fd = rustix::fs::memfd_create("", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::GROW | SealFlags::WRITE)?;
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    crate::procfs::reopen(&fd, OFlags::PATH | OFlags::CLOEXEC)
 }

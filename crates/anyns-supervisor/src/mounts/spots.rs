@@ -102,7 +102,7 @@ pub(crate) enum Key {
 #[derive(Debug)]
 pub(crate) struct Spot {
     /// The object, opened with O_PATH; if it is covered, what the host shows in its place.
-    pub(crate) fd: OwnedFd,
+    pub(crate) fd: Arc<OwnedFd>,
     /// What `fd` is.
     pub(crate) identity: Identity,
     /// It is a directory.
@@ -318,7 +318,7 @@ impl Spot {
         let directory = identity.is_directory();
         let text = procfs::descriptor_path(&fd)?;
         Ok(Spot {
-            fd,
+            fd: Arc::new(fd),
             identity,
             directory,
             covered: false,

@@ -252,7 +252,7 @@ pub(super) fn cannot_open(flags: OFlags) -> bool {
 pub(super) fn copy_of(text: &[u8], flags: OFlags) -> Served {
     let doing = Trouble::host("making a copy of a file of /proc");
     let fd = memfd(text).map_err(doing)?;
-    Ok(Verdict::Hand { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
+    Ok(Verdict::Install { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
 }
 
 fn memfd(text: &[u8]) -> Result<std::os::fd::OwnedFd, Errno> {
@@ -268,8 +268,7 @@ fn memfd(text: &[u8]) -> Result<std::os::fd::OwnedFd, Errno> {
         SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
     )?;
     // A description of its own: reading only, from the start.
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-    rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+    super::reopen(&fd, OFlags::RDONLY | OFlags::CLOEXEC)
 }
 
 impl ControlFile {

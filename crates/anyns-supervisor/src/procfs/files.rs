@@ -4,8 +4,9 @@
 //! nothing of the namespace. The copy is made when the file is opened.
 
 use std::fmt::Write as _;
+use std::sync::Arc as StdArc;
 
-use nsproxy::{Arc, Cred, PidNs};
+use nsproxy::{Arc, Cred};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -18,8 +19,8 @@ use crate::trouble::Trouble;
 
 /// Opens a file of thread `tid` for a reader.
 pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFlags) -> Served {
-    let subject = cx.sup.find_subject(tid);
-    let view = cx.proc_view();
+    let subject = cx.find_subject(tid);
+    let view = cx.proc_view().having_met(subject.as_ref());
     let concerned = subject.is_some() || cx.inside().is_some() || !view.is_hosts();
     if !concerned || cannot_open(flags) {
         return Ok(Verdict::Continue);
@@ -38,7 +39,7 @@ pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFla
                 None => Ok(Verdict::Continue),
             };
         }
-        ThreadFile::Status => Some(status_of(cx, tid, subject.as_deref())?),
+        ThreadFile::Status => Some(status_of(cx, tid, subject.as_ref())?),
         ThreadFile::Mountinfo | ThreadFile::Mounts | ThreadFile::Mountstats => {
             subject.as_ref().and_then(|subject| mounts_of(cx, subject, file))
         }
@@ -129,31 +130,30 @@ fn edited(
     }
 }
 
-fn status_of(cx: &Cx<'_>, tid: i32, subject: Option<&Guest>) -> Result<String, Trouble> {
+fn status_of(cx: &Cx<'_>, tid: i32, subject: Option<&StdArc<Guest>>) -> Result<String, Trouble> {
     let text = read_record(&format!("/proc/{tid}/status"))?;
     let text = String::from_utf8_lossy(&text);
     let reader = cx.cred()?;
-    let cred: Arc<Cred> = match cx.sup.cred_of(tid, subject) {
+    let cred: Arc<Cred> = match cx.sup.cred_of(tid, subject.map(|subject| &**subject)) {
         Ok(cred) => cred,
         Err(Trouble::Gone) => return Err(Errno::SRCH.into()),
         Err(other) => return Err(other),
     };
-    let own = subject.and_then(|subject| subject.task.pid_ns());
-    let levels = levels(cx, own);
+    let levels = levels(cx, subject);
     Ok(status::shown(&text, &cred, &reader.user, tid, &levels, tid == cx.tid()))
 }
 
 /// The numbers as they are read in the namespaces from the one that `/proc` shows down to a task's
 /// own.
-fn levels<'a>(cx: &Cx<'a>, own: Option<Arc<PidNs>>) -> Vec<View<'a>> {
+fn levels<'a>(cx: &Cx<'a>, of: Option<&StdArc<Guest>>) -> Vec<View<'a>> {
     let shown = cx.proc_shows();
     let mut levels = Vec::new();
-    let mut at = own;
+    let mut at = of.and_then(|of| of.task.pid_ns());
     while let Some(ns) = at.filter(|ns| *ns != shown) {
         at = ns.parent();
-        levels.push(cx.sup.view_of(ns));
+        levels.push(cx.sup.view_of(ns).having_met(of));
     }
-    levels.push(cx.sup.view_of(shown));
+    levels.push(cx.proc_view().having_met(of));
     levels.reverse();
     levels
 }
@@ -201,9 +201,11 @@ fn fdinfo(cx: &Cx<'_>, text: &str) -> Option<String> {
     if tid <= 0 {
         return None;
     }
-    let own = cx.sup.find_subject(tid).and_then(|subject| subject.task.pid_ns());
-    let numbers: Vec<i32> =
-        levels(cx, own).iter().map(|level| level.number_seen(tid).unwrap_or(0)).collect();
+    let subject = cx.find_subject(tid);
+    let numbers: Vec<i32> = levels(cx, subject.as_ref())
+        .iter()
+        .map(|level| level.number_seen(tid).unwrap_or(0))
+        .collect();
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         match line.split(':').next() {

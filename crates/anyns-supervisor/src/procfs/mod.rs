@@ -14,7 +14,7 @@ mod status;
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use nsproxy::Link;
@@ -284,17 +284,30 @@ pub(crate) fn own_path(fd: impl AsFd) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// The path the kernel shows for one of our own descriptors.
-pub(crate) fn descriptor_path(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
+/// Where the kernel lists this process's descriptors, opened once: half the way to each of them.
+fn own_descriptors() -> Result<BorrowedFd<'static>, Errno> {
     static OWN: OnceLock<Result<OwnedFd, Errno>> = OnceLock::new();
     let own = OWN.get_or_init(|| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open("/proc/self/fd", flags, Mode::empty())
     });
-    let own = own.as_ref().map_err(|errno| *errno)?;
+    own.as_ref().map(AsFd::as_fd).map_err(|errno| *errno)
+}
+
+/// Opens anew what one of our own descriptors is of.
+///
+/// # Errors
+/// Those of open(2).
+pub(crate) fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let number = rustix::path::DecInt::from_fd(fd.as_fd());
+    rustix::fs::openat(own_descriptors()?, number, flags, Mode::empty())
+}
+
+/// The path the kernel shows for one of our own descriptors.
+pub(crate) fn descriptor_path(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
     let number = rustix::path::DecInt::from_fd(fd.as_fd());
     let mut text = [MaybeUninit::uninit(); libc::PATH_MAX as usize];
-    let (text, rest) = rustix::fs::readlinkat_raw(own, number, &mut text)?;
+    let (text, rest) = rustix::fs::readlinkat_raw(own_descriptors()?, number, &mut text)?;
     match rest.is_empty() {
         true => Err(Errno::NAMETOOLONG),
         false => Ok(text.to_vec()),

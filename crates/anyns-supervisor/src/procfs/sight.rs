@@ -24,7 +24,7 @@ impl<'a> Cx<'a> {
 
     /// The numbers that `/proc` shows the caller.
     pub(crate) fn proc_view(&self) -> View<'a> {
-        self.sup.view_of(self.proc_shows())
+        self.sup.view_of(self.proc_shows()).having_met(self.guest())
     }
 
     /// Tells whether paths may lead the caller, or be closed to it, in another way than the kernel

@@ -169,7 +169,7 @@ pub(crate) fn truncate(cx: &mut Cx<'_>) -> Served {
     }
     let place = to_write(cx, place)?;
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(own_path(&place.fd), flags, Mode::empty())?;
+    let file = procfs::reopen(&place.fd, flags)?;
     let limit = procfs::read_limit(cx.tid(), "Max file size").unwrap_or(u64::MAX);
     if wanted > limit && wanted > place.stat.st_size as u64 {
         let tgid = cx.guest().map_or(cx.tid(), |guest| guest.tgid);

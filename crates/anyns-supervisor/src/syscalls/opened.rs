@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::fifo;
 use super::overlay::{overlay, put, to_write};
-use super::seen::{has, kind, own_path, writable};
+use super::seen::{has, kind, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, What};
 use crate::procfs::{self, Node};
@@ -266,7 +266,7 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
 fn reopen(place: &Place, flags: OFlags) -> Result<OwnedFd, Errno> {
     let not = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     let flags = (flags - not) | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(own_path(&place.fd), flags, Mode::empty())
+    procfs::reopen(&place.fd, flags)
 }
 
 /// Remembers through which mount something was opened that paths can begin at.

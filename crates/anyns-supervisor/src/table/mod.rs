@@ -39,11 +39,12 @@ struct Entry {
     manual: &'static str,
     at_once: bool,
     waits: bool,
+    brief: bool,
 }
 
 impl Entry {
     const fn new(nr: i64, when: When, handler: Handler, manual: &'static str) -> Entry {
-        Entry { nr, when, handler, manual, at_once: false, waits: false }
+        Entry { nr, when, handler, manual, at_once: false, waits: false, brief: false }
     }
 
     /// It is served at once where its caller stands, if its handler does not find that it has to wait
@@ -51,6 +52,12 @@ impl Entry {
     /// nothing before it has read all that it needs.
     const fn at_once(mut self) -> Entry {
         self.at_once = true;
+        self
+    }
+
+    /// It is answered in some microseconds, as long as the file systems it asks have what it asks for.
+    const fn brief(mut self) -> Entry {
+        self.brief = true;
         self
     }
 
@@ -119,6 +126,11 @@ pub(crate) fn handler_at_once(nr: i64) -> Option<Handler> {
 /// Whether call number `nr` is one of ours and never waits in the kernel until a signal comes.
 pub(crate) fn never_waits(nr: i64) -> bool {
     entry(nr).is_some_and(|entry| !entry.waits)
+}
+
+/// Whether call number `nr` is usually answered in some microseconds.
+pub(crate) fn is_brief(nr: i64) -> bool {
+    entry(nr).is_some_and(|entry| entry.brief)
 }
 
 /// Name of the manual page of call number `nr`, for messages.
@@ -196,7 +208,9 @@ mod tests {
     fn all_rows_of_a_number_say_the_same() {
         for entry in all() {
             for other in all().filter(|other| other.nr == entry.nr) {
-                let said = |entry: &Entry| (entry.handler as usize, entry.at_once, entry.waits);
+                let said = |entry: &Entry| {
+                    (entry.handler as usize, entry.at_once, entry.waits, entry.brief)
+                };
                 assert_eq!(said(entry), said(other), "{}", entry.manual);
             }
         }

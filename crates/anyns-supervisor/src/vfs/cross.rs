@@ -2,6 +2,7 @@
 //! a name, up from the root of a mount, to the guest's root, and through the links of `/proc`.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use nsproxy::{Dentry, MountId};
 use rustix::fs::ResolveFlags;
@@ -83,7 +84,7 @@ impl Walk<'_> {
     fn stand_at_nothing(&mut self, seen: &Identity, point: Option<Dentry>) -> Result<(), Lost> {
         let fd = self.scene()?.mounts.nothing(seen.is_directory())?;
         let host = Identity::of(&fd)?.mnt;
-        self.here = fd;
+        self.here = Arc::new(fd);
         self.trail = None;
         if let Some(among) = &mut self.among {
             (among.dentry, among.host) = (point, host);
@@ -142,7 +143,7 @@ impl Walk<'_> {
             (among.mount, among.dentry, among.host) = (mount, dentry, identity.mnt);
             among.gone = None;
         }
-        self.find_trail()
+        self.find_trail_of(&identity)
     }
 
     /// Where absolute links lead: to the guest's root directory, or that of a confined lookup.
@@ -175,12 +176,13 @@ impl Walk<'_> {
         if crosses && self.resolve.contains(ResolveFlags::NO_XDEV) {
             return Err(Errno::XDEV.into());
         }
-        self.here = rustix::io::fcntl_dupfd_cloexec(&scope.fd, 0)?;
-        let (mount, dentry, host) = (scope.mount, scope.dentry, scope.identity.mnt);
+        self.here = scope.fd.clone();
+        let identity = scope.identity;
+        let (mount, dentry, host) = (scope.mount, scope.dentry, identity.mnt);
         let view = scope.view.clone().unwrap_or(self.scene()?.tree.view.clone());
         let gone = scope.gone.clone();
         self.among = Some(Among { view, mount, dentry, host, gone });
-        self.find_trail()
+        self.find_trail_of(&identity)
     }
 
     /// `..` among the mounts of a namespace.
@@ -228,7 +230,7 @@ impl Walk<'_> {
         if is_root(mount.id, &at) {
             return Ok(Climbed::ToTop);
         }
-        let mut from = rustix::io::fcntl_dupfd_cloexec(&self.here, 0)?;
+        let mut from = self.here.clone();
         let mut host = among.host;
         if among.dentry == Some(mount.root) || mount.spot.identity.is_same(&at) {
             let crossed = mount.id;
@@ -249,7 +251,7 @@ impl Walk<'_> {
             }
             let spot = scene.mounts.spot(point).ok_or(Errno::NOENT)?;
             // Also where the host covers it, what is above that is what is above it.
-            from = rustix::io::fcntl_dupfd_cloexec(&spot.fd, 0)?;
+            from = spot.fd.clone();
             host = mount.spot.identity.mnt;
         } else if among
             .dentry
@@ -259,7 +261,7 @@ impl Walk<'_> {
             // In the stand-in of what the host covers: above is what is above that.
             let spot =
                 among.dentry.and_then(|dentry| scene.mounts.spot(dentry)).ok_or(Errno::NOENT)?;
-            from = rustix::io::fcntl_dupfd_cloexec(&spot.fd, 0)?;
+            from = spot.fd.clone();
             host = mount.spot.identity.mnt;
         }
         let up = open_path(from.as_fd(), &b".."[..], true)?;
@@ -274,11 +276,11 @@ impl Walk<'_> {
             return Err(Errno::NOENT.into());
         }
         let id = mount.id;
-        self.here = up;
+        self.here = Arc::new(up);
         if let Some(among) = &mut self.among {
             (among.mount, among.dentry, among.host) = (Some(id), None, above.mnt);
         }
-        self.find_trail()?;
+        self.find_trail_of(&above)?;
         Ok(Climbed::Up)
     }
 
@@ -308,8 +310,8 @@ impl Walk<'_> {
         {
             return Err(Errno::NOENT.into());
         }
-        self.here = up;
-        self.find_trail()?;
+        self.here = Arc::new(up);
+        self.find_trail_of(&above)?;
         Ok(Climbed::Up)
     }
 
@@ -340,9 +342,8 @@ impl Walk<'_> {
     fn is_in_scope(&self) -> Result<bool, Lost> {
         let Some(scope) = &self.scope else { return Ok(true) };
         let among = self.among.clone().ok_or(Errno::INVAL)?;
-        let here = rustix::io::fcntl_dupfd_cloexec(&self.here, 0)?;
-        let mut probe = Walk::probe(self.who, here, among);
-        let fd = rustix::io::fcntl_dupfd_cloexec(&scope.fd, 0)?;
+        let mut probe = Walk::probe(self.who, self.here.clone(), among);
+        let fd = scope.fd.clone();
         let (identity, mount, dentry) = (scope.identity, scope.mount, scope.dentry);
         let (view, gone) = (scope.view.clone(), scope.gone.clone());
         probe.scope = Some(Standing { fd, identity, mount, dentry, view, gone });
@@ -397,6 +398,6 @@ impl Walk<'_> {
         let view = view.unwrap_or_else(|| tree.view.clone());
         self.here = fd;
         self.among = Some(Among { view, mount, dentry, host: identity.mnt, gone });
-        self.find_trail()
+        self.find_trail_of(&identity)
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Scene<'a> {
 #[derive(Debug)]
 pub(crate) struct Standing {
     /// The object, opened with O_PATH.
-    pub(crate) fd: OwnedFd,
+    pub(crate) fd: Arc<OwnedFd>,
     /// What it is.
     pub(crate) identity: Identity,
     /// `None` for what is in no mount of the namespace.
@@ -52,11 +52,11 @@ impl Standing {
     pub(super) fn at(mounts: &Mounts, mount: MountId, dentry: Dentry) -> Result<Standing, Errno> {
         let spot = mounts.spot(dentry).ok_or(Errno::NOENT)?;
         let (fd, identity) = match spot.covered {
-            false => (rustix::io::fcntl_dupfd_cloexec(&spot.fd, 0)?, spot.identity),
+            false => (spot.fd.clone(), spot.identity),
             true => {
                 let fd = mounts.nothing(spot.directory)?;
                 let identity = Identity::of(&fd)?;
-                (fd, identity)
+                (Arc::new(fd), identity)
             }
         };
         Ok(Standing {
@@ -71,6 +71,19 @@ impl Standing {
 }
 
 impl Scene<'_> {
+    /// The working directory of the thread `tid`, its guest's own, if it is what is known of it: the usual
+    /// case, for which it need not be opened.
+    pub(super) fn known_cwd(&self, tid: i32) -> Option<Standing> {
+        let pwd = self.task.pwd()?;
+        let (mount, dentry) = (pwd.mount(), pwd.dentry());
+        let spot = self.mounts.spot(dentry).filter(|_| self.tree.view.get(mount).is_some())?;
+        let now = Identity::at(CWD, format!("/proc/{tid}/cwd"), AtFlags::empty()).ok()?;
+        if !spot.identity.is_same(&now) {
+            return None;
+        }
+        Standing::at(self.mounts, mount, dentry).ok()
+    }
+
     /// The guest's working directory.
     pub(crate) fn cwd(&self, fd: OwnedFd, process: Option<i32>) -> Result<Standing, Errno> {
         let identity = Identity::of(&fd)?;
@@ -108,9 +121,10 @@ impl Scene<'_> {
             let mount = there.as_ref().and_then(|there| there.get(known.id)).map(|it| it.id);
             let gone = Some(known).filter(|_| mount.is_none());
             let view = there.filter(|_| mount.is_some());
-            return Ok(Standing { fd, identity, mount, dentry: None, view, gone });
+            return Ok(Standing { fd: Arc::new(fd), identity, mount, dentry: None, view, gone });
         }
         let mount = stands(self.mounts, view, &fd, &identity)?;
+        let fd = Arc::new(fd);
         Ok(Standing { fd, identity, mount, dentry: None, view: None, gone: None })
     }
 }

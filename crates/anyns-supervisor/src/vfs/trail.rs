@@ -5,12 +5,14 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, ResolveFlags};
 use rustix::io::Errno;
 
 use super::walk::{MAX_LINKS, Walk, open_path};
 use super::{Lost, Seeker};
+use crate::mounts::Identity;
 use crate::procfs::{self, Node, ThreadFile, number};
 
 impl Walk<'_> {
@@ -48,7 +50,7 @@ impl Walk<'_> {
         if self.scope.is_some() {
             return Err(Errno::XDEV.into());
         }
-        self.here = target;
+        self.here = Arc::new(target);
         match is_namespace {
             true => self.trail = Some(trail),
             false => self.find_trail()?,
@@ -117,6 +119,15 @@ impl Walk<'_> {
         let own = open_path(self.here.as_fd(), trail.join("/"), true)?;
         self.arrive(own, None);
         self.trail = Some(trail);
+        Ok(())
+    }
+
+    /// The same as [`find_trail`](Self::find_trail) where it is known what the walk stands at.
+    pub(super) fn find_trail_of(&mut self, here: &Identity) -> Result<(), Lost> {
+        if here.dev == self.who.sight.proc().device() {
+            return self.find_trail();
+        }
+        self.trail = None;
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Among {
 
 pub(super) struct Walk<'a> {
     pub(super) who: Seeker<'a>,
-    pub(super) here: OwnedFd,
+    pub(super) here: Arc<OwnedFd>,
     /// `None` where the walker sees what the host shows.
     pub(super) among: Option<Among>,
     /// The names between the root of `/proc` and `here`, by the host's numbers, if `here` lies there.
@@ -94,7 +94,7 @@ pub(super) fn walk(
         Some(base) => base,
         None => open_path(CWD, &b"/"[..], true)?,
     };
-    let mut walk = Walk::new(who, here, None, path, ResolveFlags::empty());
+    let mut walk = Walk::new(who, Arc::new(here), None, path, ResolveFlags::empty());
     walk.find_trail()?;
     walk.all(follow)?;
     walk.place()
@@ -152,14 +152,15 @@ impl<'a> Walk<'a> {
     /// One that goes on from what was found.
     fn on(who: Seeker<'a>, from: &Place, path: &[u8]) -> Result<Walk<'a>, Lost> {
         let here = rustix::io::fcntl_dupfd_cloexec(&from.fd, 0)?;
-        let host = Identity::of(&here)?.mnt;
+        let seen = Identity::of(&here)?;
+        let host = seen.mnt;
         let (mount, dentry, gone) = (from.mount, from.dentry, from.gone.clone());
         let among = from.view.clone().map(|view| Among { view, mount, dentry, host, gone });
-        let mut walk = Walk::new(who, here, among, path, ResolveFlags::empty());
+        let mut walk = Walk::new(who, Arc::new(here), among, path, ResolveFlags::empty());
         if path.starts_with(b"/") {
             walk.go_to_root()?;
         } else {
-            walk.find_trail()?;
+            walk.find_trail_of(&seen)?;
         }
         Ok(walk)
     }
@@ -183,13 +184,13 @@ impl<'a> Walk<'a> {
     }
 
     /// One that stands somewhere and has nowhere to go.
-    pub(super) fn probe(who: Seeker<'a>, here: OwnedFd, among: Among) -> Walk<'a> {
+    pub(super) fn probe(who: Seeker<'a>, here: Arc<OwnedFd>, among: Among) -> Walk<'a> {
         Walk::new(who, here, Some(among), b"", ResolveFlags::empty())
     }
 
     fn new(
         who: Seeker<'a>,
-        here: OwnedFd,
+        here: Arc<OwnedFd>,
         among: Option<Among>,
         path: &[u8],
         resolve: ResolveFlags,
@@ -230,6 +231,10 @@ impl<'a> Walk<'a> {
         let standing = if absolute && !resolve.contains(ResolveFlags::IN_ROOT) {
             let (mount, dentry) = scene.tree.root;
             Standing::at(scene.mounts, mount, dentry)?
+        } else if let Some(cwd) =
+            (dirfd == super::AT_FDCWD).then(|| scene.known_cwd(who.tid)).flatten()
+        {
+            cwd
         } else {
             let fd = super::start(who, dirfd)?;
             match dirfd {
@@ -246,7 +251,7 @@ impl<'a> Walk<'a> {
             Among { view: view.clone(), mount, dentry, host: identity.mnt, gone: gone.clone() };
         let mut walk = Walk::new(who, fd, Some(among), path, resolve);
         if scoped {
-            let fd = rustix::io::fcntl_dupfd_cloexec(&walk.here, 0)?;
+            let fd = walk.here.clone();
             let view = Some(view);
             walk.scope = Some(Standing { fd, identity, mount, dentry, view, gone });
         }
@@ -255,7 +260,7 @@ impl<'a> Walk<'a> {
         if !identity.is_directory() && !walk.left.is_empty() {
             return Err(Errno::NOTDIR.into());
         }
-        walk.find_trail()?;
+        walk.find_trail_of(&identity)?;
         Ok(walk)
     }
 
@@ -293,6 +298,7 @@ impl<'a> Walk<'a> {
         let (real, stat) = real.map_or((None, stat), |(real, stat)| (Some(real), stat));
         let node = self.trail.as_deref().map(Node::from_trail);
         let Walk { here, barred, moved, among, .. } = self;
+        let here = owned(here)?;
         let place = Place { real, barred, moved, ..Place::on_host(here, stat, node) };
         Ok(match among {
             Some(Among { view, mount, dentry, gone, .. }) => {
@@ -363,7 +369,7 @@ impl<'a> Walk<'a> {
 
     /// Stands at something that is within the same mount as before.
     pub(super) fn arrive(&mut self, fd: OwnedFd, stat: Option<Stat>) {
-        self.here = fd;
+        self.here = Arc::new(fd);
         self.stat = stat;
         if let Some(among) = &mut self.among {
             among.dentry = None;
@@ -452,7 +458,7 @@ impl<'a> Walk<'a> {
             match self.among.is_some() {
                 true => self.go_to_root()?,
                 false => {
-                    self.here = open_path(CWD, &b"/"[..], true)?;
+                    self.here = Arc::new(open_path(CWD, &b"/"[..], true)?);
                     self.trail = None;
                 }
             }
@@ -465,7 +471,7 @@ impl<'a> Walk<'a> {
         if self.among.is_some() {
             return self.up_among();
         }
-        self.here = open_path(self.here.as_fd(), &b".."[..], true)?;
+        self.here = Arc::new(open_path(self.here.as_fd(), &b".."[..], true)?);
         match self.trail.as_mut().filter(|trail| !trail.is_empty()) {
             Some(trail) => drop(trail.pop()),
             None => self.find_trail()?,
@@ -487,6 +493,11 @@ pub(crate) fn may_follow(directory: &Stat, link: &Stat) -> Result<(), Errno> {
     let harmless =
         directory.st_mode & OPEN != OPEN || link.st_uid == own || link.st_uid == directory.st_uid;
     if harmless || !super::sysctl::protects_links() { Ok(()) } else { Err(Errno::ACCESS) }
+}
+
+/// What a walk has come to, to be kept: its own descriptor, or a copy of one that others have, too.
+fn owned(here: Arc<OwnedFd>) -> Result<OwnedFd, Errno> {
+    Arc::try_unwrap(here).or_else(|shared| rustix::io::fcntl_dupfd_cloexec(&*shared, 0))
 }
 
 pub(super) fn open_path(

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::listing::clear;
 use super::{Entry, OPAQUE, OWN, Overlay, PATH, WHITEOUT, split};
-use crate::procfs::{descriptor_path, own_path};
+use crate::procfs::{descriptor_path, own_path, reopen};
 use crate::vfs::Place;
 
 /// The directory in the work directory that is ours, as it is the kernel's.
@@ -238,7 +238,7 @@ fn copy(from: &OwnedFd, stat: &Stat, to: &OwnedFd, name: &CString) -> Result<(),
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let from = rustix::fs::open(own_path(from), flags, Mode::empty())?;
+            let from = reopen(from, flags)?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let to = rustix::fs::openat(to, &**name, flags, Mode::RUSR | Mode::WUSR)?;
             copy_contents(&from, &to)
