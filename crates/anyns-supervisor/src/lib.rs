@@ -379,7 +379,7 @@ impl Supervisor {
                     me.mounts.settle();
                 });
             };
-            let thread = std::thread::Builder::new().name("anyns-deaths".into()).spawn(watch);
+            let thread = anyns_trap::spawn("anyns-deaths", watch);
             if let Err(error) = thread {
                 // Deaths are then noticed only when somebody counts.
                 self.note_host(0, "clone", &host_error("starting a thread", &error));

@@ -2,9 +2,10 @@
 //!
 //! A few threads wait for calls. Whoever receives one serves it to the end, so that the usual call
 //! costs no hand-over. Before serving, a thread that was the last one waiting sends a spare thread
-//! to wait in its place (or starts one): a call that blocks never keeps others from being received.
+//! to wait in its place (or starts one), unless the call is brief ([`brief`](crate::brief)): a call
+//! that blocks never keeps others from being received.
 //! Few wait at a time because the kernel wakes *all* that wait for each call, and for a lone caller
-//! only one ([`Lone`]).
+//! only one ([`lone`](crate::lone)).
 //!
 //! Locks: `Pool::spares` is a leaf.
 
@@ -13,16 +14,17 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::brief::Brief;
 use crate::call::{Answered, Call};
 use crate::chain::Tree;
 use crate::held::Route;
-use crate::lone::{Lone, Turn};
 use crate::notify::{Port, Received, Told};
+use crate::seats::{Place, Seats, spawn};
 use crate::stop::minder::Minder;
 use crate::stop::{self, Stops, keeper_of, steer};
 use crate::{BackEnd, Plan, Sender, Tid, sys, trace, wake};
@@ -119,9 +121,12 @@ struct Pool {
     server: Arc<dyn Serve>,
     /// How many threads shall wait for calls at a time, if there is no lone caller.
     wanted: isize,
-    lone: Lone,
     /// How many do.
     waiting: AtomicIsize,
+    /// How many will soon again: they serve a call that is brief.
+    soon: AtomicIsize,
+    seats: Seats,
+    brief: Brief,
     /// All threads of the pool.
     threads: AtomicUsize,
     ended: AtomicBool,
@@ -235,8 +240,10 @@ impl Pool {
             port: Arc::new(Port::new(listener, minder, reaped, stand_in_for(pool.clone()))),
             server,
             wanted: count as isize,
-            lone: Lone::default(),
             waiting: AtomicIsize::new(count as isize),
+            soon: AtomicIsize::new(0),
+            seats: Seats::new(),
+            brief: Brief::default(),
             threads: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             spares: Mutex::default(),
@@ -271,7 +278,7 @@ impl Pool {
             return false;
         }
         let pool = Arc::clone(self);
-        let started = thread::Builder::new().name(name.into()).spawn(move || {
+        let started = spawn(name, move || {
             // It runs none of the embedder's signal handlers.
             let _ = sys::block_all();
             wake::prepare();
@@ -310,22 +317,22 @@ impl Pool {
         }
     }
 
-    /// Serves a lone caller's brief call with nobody to stand in, if somebody sees to it that it is brief.
-    fn go_alone(self: &Arc<Self>, nr: i64) -> Option<Turn> {
-        if !self.lone.is_on() || !self.server.is_brief(nr) {
-            return None;
-        }
-        self.lone.begin(|| {
-            let pool = Arc::clone(self);
-            self.add("anyns-relief", move || {
-                pool.lone.watch(|| pool.relieve(), || pool.ended.load(Ordering::Relaxed));
+    /// Whether a call is so brief that nobody need wait for others meanwhile.
+    fn is_brief(self: &Arc<Self>, nr: i64) -> bool {
+        self.server.is_brief(nr)
+            && self.brief.is_looked_at(|| {
+                let pool = Arc::clone(self);
+                self.add("anyns-relief", move || {
+                    let nobody_waits = || pool.waiting.load(Ordering::Relaxed) <= 0;
+                    let ended = || pool.ended.load(Ordering::Relaxed);
+                    pool.brief.look(nobody_waits, || pool.relieve(), ended);
+                })
             })
-        })
     }
 
     /// Called by a thread that is about to wait for what another call may bring.
     fn stand_in(self: &Arc<Self>) {
-        if self.lone.leave() {
+        if self.waiting.load(Ordering::Relaxed) <= 0 {
             self.relieve();
         }
     }
@@ -347,19 +354,30 @@ impl Pool {
 
     /// The life of one thread. It is counted as waiting when it begins.
     fn work(self: &Arc<Self>) {
+        let mut place = Place::default();
         while !self.ended.load(Ordering::Relaxed) {
-            match self.port.receive() {
+            self.seats.sit(&mut place, !self.port.lone.is_on());
+            let received = self.port.receive();
+            self.seats.rise(&mut place);
+            match received {
                 Received::Call(told) => {
-                    self.lone.note(told.tid);
+                    self.port.lone.note(told.tid);
+                    self.brief.note();
+                    let is_brief = self.is_brief(told.nr);
+                    let soon = self.soon.fetch_add(isize::from(is_brief), Ordering::Relaxed);
                     let is_last = self.waiting.fetch_sub(1, Ordering::Relaxed) == 1;
-                    let alone = if is_last { self.go_alone(told.nr) } else { None };
-                    if is_last && alone.is_none() {
+                    if is_last && soon + isize::from(is_brief) < self.wanted() {
                         self.relieve();
                     }
-                    self.deal_with(told);
-                    if let Some(turn) = alone {
-                        self.lone.end(turn);
+                    let is_crowded = self.seats.is_crowded(&place, told.tid);
+                    if is_crowded {
+                        self.port.keep_together(false);
                     }
+                    self.deal_with(told);
+                    if is_crowded {
+                        self.port.keep_together(true);
+                    }
+                    self.soon.fetch_sub(isize::from(is_brief), Ordering::Relaxed);
                     if !self.wait_again() && !self.rest() {
                         return;
                     }
@@ -372,9 +390,14 @@ impl Pool {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many threads shall wait for calls.
+    fn wanted(&self) -> isize {
+        if self.port.lone.is_on() { 1 } else { self.wanted }
+    }
+
     /// Counts the calling thread as waiting again, unless enough are.
     fn wait_again(&self) -> bool {
-        let wanted = if self.lone.is_on() { 1 } else { self.wanted };
+        let wanted = self.wanted();
         let free = |n: isize| (n < wanted).then_some(n + 1);
         self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
     }
@@ -412,7 +435,7 @@ impl Pool {
         let mut spares = self.spares.lock();
         while self.threads.load(Ordering::Relaxed) > 0 {
             self.called.notify_all();
-            self.lone.wake();
+            self.brief.wake();
             // Again and again: a thread may have been on its way into the wait.
             spares.tids.iter().for_each(|tid| wake::interrupt(*tid));
             self.left.wait_for(&mut spares, Duration::from_millis(5));

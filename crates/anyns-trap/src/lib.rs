@@ -13,6 +13,7 @@
 //! (the model's).
 
 pub mod arch;
+mod brief;
 mod call;
 pub mod chain;
 mod engine;
@@ -29,6 +30,7 @@ pub mod probe;
 mod program;
 pub mod raw;
 pub mod reap;
+mod seats;
 mod stop;
 pub mod store;
 mod sys;
@@ -41,6 +43,7 @@ pub use install::InstallError;
 pub use memory::{MemError, Memory, Plain};
 pub use plan::{BackEnd, Denied, Plan};
 pub use program::{is_written, may_execute};
+pub use seats::spawn;
 pub use trace::{
     Birth, Dozer, Execed, Failed, Forked, Frozen, Held, Ran, Roused, Seems, Sender, Woken,
 };

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::held::HeldMap;
+use crate::lone::Lone;
 use crate::stop::minder::Minder;
 use crate::{Tid, sys};
 
@@ -43,6 +44,8 @@ pub(crate) struct Port {
     reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
     /// Sees to it that somebody receives calls.
     stand_in: Box<dyn Fn() + Send + Sync>,
+    /// Who calls, and whether nobody else does.
+    pub(crate) lone: Lone,
 }
 
 impl Port {
@@ -52,9 +55,17 @@ impl Port {
         reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
         stand_in: Box<dyn Fn() + Send + Sync>,
     ) -> Port {
+        let port =
+            Port { fd, held: HeldMap::default(), minder, reaped, stand_in, lone: Lone::default() };
+        port.keep_together(true);
+        port
+    }
+
+    /// Says whether callers and those who serve them are woken on one processor, which is cheap, or where
+    /// there is room.
+    pub(crate) fn keep_together(&self, together: bool) {
         // Only speed is lost on kernels that refuse.
-        let _ = sys::notif_sync_wake_up(fd.as_fd());
-        Port { fd, held: HeldMap::default(), minder, reaped, stand_in }
+        let _ = sys::notif_sync_wake_up(self.fd(), together);
     }
 
     /// Passes on an exit that a worker's wait took.

@@ -24,7 +24,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crate::Tid;
 pub use selftest::self_test;
@@ -125,7 +125,7 @@ impl Placeholders {
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
         let (ready, is_ready) = std::sync::mpsc::channel();
-        let thread = thread::Builder::new().name("anyns-files".into()).spawn(move || {
+        let thread = crate::spawn("anyns-files", move || {
             let watch = Watch::new(judge, polled).map(Arc::new);
             let running = watch.as_ref().ok().map(Arc::clone);
             if ready.send(watch).is_ok()

@@ -399,7 +399,7 @@ impl Waiters {
         self.bell.start(|| {
             let Some(sup) = sup.me.upgrade() else { return false };
             let keep = move || sup.ipc.waiters.keep();
-            std::thread::Builder::new().name("anyns-waiters".into()).spawn(keep).is_ok()
+            anyns_trap::spawn("anyns-waiters", keep).is_ok()
         });
         if timed {
             self.bell.look();

@@ -41,7 +41,7 @@ pub(super) fn open(cx: &mut Cx<'_>, fd: &OwnedFd, flags: OFlags) -> Served {
         serve(call, fd, flags, cloexec);
         WAITING.fetch_sub(1, Ordering::Relaxed);
     };
-    match std::thread::Builder::new().name("anyns-fifo".into()).spawn(wait) {
+    match anyns_trap::spawn("anyns-fifo", wait) {
         Ok(_) => Ok(Verdict::Answered(answered)),
         Err(_) => {
             WAITING.fetch_sub(1, Ordering::Relaxed);
@@ -76,7 +76,7 @@ fn serve(call: Call, fd: OwnedFd, flags: OFlags, cloexec: bool) {
     let blocked = {
         let path = path.clone();
         let open = move || drop(tell.send(rustix::fs::open(path, flags, Mode::empty())));
-        std::thread::Builder::new().name("anyns-fifo".into()).spawn(open)
+        anyns_trap::spawn("anyns-fifo", open)
     };
     if blocked.is_err() {
         drop(call.errno(libc::EAGAIN));

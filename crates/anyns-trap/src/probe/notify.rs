@@ -47,7 +47,9 @@ pub(super) fn sync_wake_up() -> bool {
         action: Action::Notify,
     }]);
     child::attempt(|| match filter.install() {
-        Ok(Some(listener)) => sys::notif_sync_wake_up(listener.as_fd()).map_err(|_| Errno::INVAL),
+        Ok(Some(listener)) => {
+            sys::notif_sync_wake_up(listener.as_fd(), true).map_err(|_| Errno::INVAL)
+        }
         _ => Err(Errno::BUSY),
     })
     .is_ok()

@@ -48,7 +48,7 @@ pub(super) fn start(
 ) -> io::Result<JoinHandle<()>> {
     let (keeper, crew) = (Arc::clone(keeper), Arc::clone(crew));
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let thread = thread::Builder::new().name("anyns-tracer".into()).spawn(move || {
+    let thread = crate::spawn("anyns-tracer", move || {
         // It runs none of the embedder's signal handlers.
         let _ = sys::block_all();
         wake::prepare();

@@ -131,7 +131,7 @@ impl Drop for Room {
             let _ = remove::tree(store.own.as_fd(), &name);
         };
         let again = work.clone();
-        let started = std::thread::Builder::new().name("anyns-tidy".into()).spawn(work);
+        let started = crate::spawn("anyns-tidy", work);
         if started.is_err() {
             again();
         }

@@ -114,10 +114,11 @@ pub(crate) fn notif_addfd(
 const SYNC_WAKE_UP: u64 = 1;
 
 /// Asks for synchronous wake-ups; kernels before 6.6 refuse, which costs only speed.
-pub(crate) fn notif_sync_wake_up(listener: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn notif_sync_wake_up(listener: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let flags = if on { SYNC_WAKE_UP } else { 0 };
     // SAFETY: this ioctl takes its flags by value and touches no memory of ours.
     let r = unsafe {
-        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, SYNC_WAKE_UP)
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, flags)
     };
     check(r.into()).map(drop)
 }
