@@ -89,6 +89,9 @@ fn what_is_below_stays() {
             "o; python3 -c \"import os; n = [os.open(p, f, 0o644) for p, f in ((\\\"m/f\\\", 0), (\\\"m/g\\\", 2), (\\\"m/new\\\", 66), (\\\"m/d/a\\\", 1))]; print([(os.readlink(f\\\"/proc/self/fd/{i}\\\").split(\\\"/home/\\\")[1], os.fstat(i).st_dev == os.stat(\\\"m\\\").st_dev) for i in n]); [os.fchmod(i, 0o600) for i in n]\"; all m u l1",
             "o; exec 8<m/f; python3 -c \"import os; os.makedirs(\\\"many\\\"); [os.mkdir(f\\\"many/{i}\\\") or os.close(os.open(f\\\"many/{i}\\\", 0)) for i in range(17000)]\"; exec 9<&8; mount -t tmpfs t l1; echo x >/proc/self/fd/9; umount l1; cat l1/f; ls u",
             "o; exec 8<m/f; rm m/f; echo other >m/f; { echo x >>/proc/self/fd/8; } 2>/dev/null; cat m/f l1/f; python3 -c \"import os; os.fchmod(8, 0o600)\" 2>/dev/null; stat -c %a m/f l1/f; cat u/f",
+            // What of a layer is opened by its own path is that, whoever has opened it through the overlay.
+            "o; python3 -c \"import os; opened = {p: os.open(p, 0) for p in (\\\"m/f\\\", \\\"l1/f\\\")}; shown = lambda: print([oct(os.stat(p).st_mode) for p in (\\\"m/f\\\", \\\"l1/f\\\")], os.listdir(\\\"u\\\")); os.fchmod(opened[\\\"l1/f\\\"], 0o600); os.utime(opened[\\\"l1/f\\\"], (1, 2)); shown(); os.fchmod(opened[\\\"m/f\\\"], 0o640); shown()\"",
+            "o; python3 -c \"import os; opened = {p: os.open(p, 0) for p in (\\\"l1/f\\\", \\\"m/f\\\")}; shown = lambda: print([oct(os.stat(p).st_mode) for p in (\\\"m/f\\\", \\\"l1/f\\\")], os.listdir(\\\"u\\\")); os.fchmod(opened[\\\"l1/f\\\"], 0o600); os.utime(opened[\\\"l1/f\\\"], (1, 2)); shown(); os.fchmod(opened[\\\"m/f\\\"], 0o640); shown()\"",
             "o; ln m/f outside; ln l1/f m/inside; mv l1/f m/f; ls m l1 | tr \"\\n\" \" \"",
         ],
     );

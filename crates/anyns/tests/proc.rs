@@ -99,6 +99,11 @@ fn files_of_a_process() {
             "pns sh -c 'readlink /proc/self | grep -c .; cat /proc/self/comm /proc/1/comm; true'",
             "pns grep -E '^(Name|State|T?g?id|P?Pid|NS|Uid|Gid|Groups|Cap|Threads|Tracer)' /proc/1/status | grep -v Tracer",
             "pns sh -c 'cut -d\" \" -f1,2,4-8 /proc/1/stat; true'",
+            // Files that are open at the same time are two, whatever is opened after one was closed.
+            "pns python3 -c 'a = open(\"/proc/self/status\"); b = open(\"/proc/self/stat\")
+print(a.read(5), b.read().count(\"\\n\")); a.close()
+c = open(\"/proc/1/stat\"); d = open(\"/proc/1/status\"); print(c.read(2), d.read(5)); b.seek(0)
+print([f.read().count(\"\\n\") for f in (b, c)], d.read().count(\"Pid:\"))'",
             "pns sh -c 'for f in statm cmdline environ limits oom_score_adj cgroup uid_map gid_map setgroups projid_map timens_offsets io maps; do cat /proc/1/$f >x || echo $f; test -s x && echo $f; done; tr \"\\0\" \" \" </proc/1/cmdline'",
             "pns sh -c 'cat /proc/1/uid_map /proc/1/gid_map /proc/1/setgroups /proc/1/oom_score_adj; readlink /proc/1/exe /proc/1/cwd /proc/1/root | sed s,/home$,,; true' | sed 's,anyns-[^/]*,,'",
             "pns sh -c 'sleep 5 & test \"$(cat /proc/1/task/1/children)\" = \"$! \" && echo children; kill $!'",

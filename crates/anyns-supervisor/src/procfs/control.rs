@@ -1,6 +1,6 @@
 //! Control files: those of `/proc` that a guest may write, or whose value is its namespaces'.
 //!
-//! Reading gives a sealed copy of the text, made at open. Writing gives a descriptor whose writes
+//! Reading gives a copy of the text, made at open. Writing gives a descriptor whose writes
 //! wait for their judge ([`anyns_trap::placeholder`]), because each write has an errno of its own.
 //! Not decided here: which text is right and who may write it; that is `nsproxy`'s.
 
@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use nsproxy::ipc::{IpcFile, IpcNs};
 use nsproxy::{Cred, Kind, Kuid, MapKind, Name, PidNs, Refusal, UserNs};
-use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::copies::copy_of;
 use crate::Supervisor;
 use crate::cx::{Cx, Served, Verdict, native};
 use crate::ipc::count_all;
@@ -173,10 +174,10 @@ pub(crate) fn open_control(
         Control::Hostname | Control::Domainname => {
             let proxy = cx.guest().and_then(|guest| guest.task.nsproxy());
             let Some(proxy) = proxy else { return Ok(Verdict::Continue) };
-            return copy_of(&nsproxy::read_name_sysctl(&proxy.uts, control.name()), flags);
+            return copy_of(cx, &nsproxy::read_name_sysctl(&proxy.uts, control.name()), flags);
         }
     };
-    copy_of(text.as_bytes(), flags)
+    copy_of(cx, text.as_bytes(), flags)
 }
 
 /// Whose file it is, and who opens it.
@@ -226,7 +227,7 @@ fn open_ipc(cx: &mut Cx<'_>, file: IpcFile, opener: Arc<Cred>, flags: OFlags) ->
     let Some(inside) = cx.in_ipc()? else { return Ok(Verdict::Continue) };
     let (ns, user) = (inside.ns, opener.user.clone());
     if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
-        return copy_of(nsproxy::ipc::read_ipc_file(&ns, file).as_bytes(), flags);
+        return copy_of(cx, nsproxy::ipc::read_ipc_file(&ns, file).as_bytes(), flags);
     }
     nsproxy::ipc::may_open_ipc_file(&ns, file, &opener)?;
     let control = Control::Ipc(file);
@@ -246,29 +247,6 @@ fn may_write(path: &str) -> Result<(), Errno> {
 /// Flags with which a file that exists and is no directory is refused, which the kernel does best.
 pub(super) fn cannot_open(flags: OFlags) -> bool {
     flags.contains(OFlags::DIRECTORY) || flags.contains(OFlags::CREATE | OFlags::EXCL)
-}
-
-/// A sealed copy of `text` for the guest to read.
-pub(super) fn copy_of(text: &[u8], flags: OFlags) -> Served {
-    let doing = Trouble::host("making a copy of a file of /proc");
-    let fd = memfd(text).map_err(doing)?;
-    Ok(Verdict::Install { fd, cloexec: flags.contains(OFlags::CLOEXEC) })
-}
-
-fn memfd(text: &[u8]) -> Result<std::os::fd::OwnedFd, Errno> {
-    let create = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = rustix::fs::memfd_create(c"proc", create)?;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let done = rustix::io::write(&fd, rest)?;
-        rest = &rest[done..];
-    }
-    rustix::fs::fcntl_add_seals(
-        &fd,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
-    // A description of its own: reading only, from the start.
-    super::reopen(&fd, OFlags::RDONLY | OFlags::CLOEXEC)
 }
 
 impl ControlFile {

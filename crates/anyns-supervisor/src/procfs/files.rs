@@ -10,7 +10,8 @@ use nsproxy::{Arc, Cred};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::control::{cannot_open, copy_of};
+use super::control::cannot_open;
+use super::copies::copy_of;
 use super::{ThreadFile, may_look, paths, read_file, read_record, status};
 use crate::cx::{Cx, Served, Verdict};
 use crate::guests::Guest;
@@ -35,7 +36,7 @@ pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFla
         ThreadFile::Guarded => None,
         ThreadFile::Maps | ThreadFile::Smaps | ThreadFile::NumaMaps => {
             return match mapped_of(cx, tid, file)? {
-                Some(text) => copy_of(&text, flags),
+                Some(text) => copy_of(cx, &text, flags),
                 None => Ok(Verdict::Continue),
             };
         }
@@ -53,7 +54,7 @@ pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFla
         ThreadFile::Fdinfo(fd) => fdinfo(cx, &read_of(tid, &format!("fdinfo/{fd}"))?),
     };
     match text {
-        Some(text) => copy_of(text.as_bytes(), flags),
+        Some(text) => copy_of(cx, text.as_bytes(), flags),
         None => Ok(Verdict::Continue),
     }
 }
@@ -125,7 +126,7 @@ fn edited(
     }
     let text = read_file(path)?;
     match edit(&String::from_utf8_lossy(&text), &view) {
-        Some(text) => copy_of(text.as_bytes(), flags),
+        Some(text) => copy_of(cx, text.as_bytes(), flags),
         None => Ok(Verdict::Continue),
     }
 }

@@ -3,7 +3,8 @@
 use nsproxy::ipc::{self, By, Perm, Sort};
 use rustix::fs::OFlags;
 
-use super::control::{cannot_open, copy_of};
+use super::control::cannot_open;
+use super::copies::copy_of;
 use crate::cx::{Cx, Served, Verdict};
 use crate::ipc::{Inside, QueuePart, SetPart, count_segment, count_transient, facts, host_memory};
 
@@ -28,7 +29,7 @@ pub(crate) fn open_sysvipc(cx: &mut Cx<'_>, sort: Sort, flags: OFlags) -> Served
         Sort::Sem => semaphores(cx, &inside),
         Sort::Shm => segments(cx, &inside),
     };
-    copy_of(text.as_bytes(), flags)
+    copy_of(cx, text.as_bytes(), flags)
 }
 
 /// Key and id, which begin each line.

@@ -4,6 +4,7 @@
 //! `/proc` is the kernel's own. What each file shows is in the files beside this one.
 
 mod control;
+mod copies;
 mod files;
 mod ipc;
 mod listing;
@@ -23,6 +24,7 @@ use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub(crate) use control::{Control, ControlFile, open_control};
+pub(crate) use copies::Copies;
 pub(crate) use files::{open_file, open_loadavg, open_locks};
 pub(crate) use ipc::open_sysvipc;
 pub(crate) use listing::{Listed, listed};

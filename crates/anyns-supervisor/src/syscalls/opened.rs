@@ -227,6 +227,9 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
     } else if overlay.is_some() {
         // What has it open has a layer's file, which only an overlay may have changed.
         note(cx, &place)?;
+    } else if place.view.as_ref().is_some_and(|view| view.has_overlay()) {
+        // It may be a layer's, and be known as what an overlay has shown. This descriptor is not.
+        note_descriptor(cx, &place, Identity::of(&place.fd)?);
     }
     if flags.contains(OFlags::PATH) {
         note(cx, &place)?;
@@ -276,13 +279,17 @@ fn note(cx: &mut Cx<'_>, place: &Place) -> Result<(), Errno> {
 
 /// The same of what was opened through the mount that something was reached through.
 fn note_as(cx: &mut Cx<'_>, place: &Place, opened: &OwnedFd) -> Result<(), Errno> {
-    let Some(reached) = place.reached() else { return Ok(()) };
     let identity = Identity::of(opened)?;
     if let Some((view, mount)) = place.view.as_ref().zip(place.mount) {
         cx.sup.mounts.note_seen(view, &identity, mount);
     }
-    cx.opened = Some((reached, identity));
+    note_descriptor(cx, place, identity);
     Ok(())
+}
+
+/// The same of nothing but the descriptor that the caller is about to get.
+fn note_descriptor(cx: &mut Cx<'_>, place: &Place, identity: Identity) {
+    cx.opened = place.reached().map(|reached| (reached, identity));
 }
 
 /// Opens a file of `/proc` that is no directory.

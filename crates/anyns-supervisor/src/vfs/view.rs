@@ -39,6 +39,8 @@ pub(crate) struct Backed {
     pub(crate) sb: Arc<Super>,
     /// What a name means there is not what the host has there.
     pub(crate) is_choosy: bool,
+    /// It is an overlay.
+    is_overlay: bool,
     /// The pid namespace that it shows, if it is a proc that a guest has mounted.
     pub(crate) shows: Option<nsproxy::Arc<PidNs>>,
 }
@@ -63,6 +65,7 @@ impl Backed {
                 mounts.made(mount.sb.id()).as_deref(),
                 Some(What::Devpts(_) | What::Overlay(_))
             ),
+            is_overlay: mounts.overlay(mount.sb.id()).is_some(),
             shows: mounts.shown_by(mount.sb.id()),
         })
     }
@@ -104,6 +107,7 @@ pub(crate) struct View {
     top: Option<(MountId, Dentry)>,
     proc: Option<nsproxy::Arc<PidNs>>,
     is_hosts: bool,
+    has_overlay: bool,
 }
 
 impl View {
@@ -130,6 +134,7 @@ impl View {
             top: None,
             proc: None,
             is_hosts: boot.is_some_and(|boot| is_same(mounts, table, boot)),
+            has_overlay: false,
         };
         let count = table.iter().size_hint().0;
         view.mounts.reserve(count);
@@ -149,6 +154,7 @@ impl View {
                 view.points.insert(point);
                 view.names.extend(backed.point.as_ref().map(|(_, name)| name.clone()));
             }
+            view.has_overlay |= backed.is_overlay;
             view.mounts.insert(mount.id, backed);
         }
         // What is kept from everybody is looked at whenever it may be on the way.
@@ -232,6 +238,11 @@ impl View {
     /// The mounts in which a name does not mean what the host has there.
     pub(crate) fn choosy(&self) -> impl Iterator<Item = &Backed> {
         self.mounts.values().map(Arc::as_ref).filter(|mount| mount.is_choosy)
+    }
+
+    /// Whether any of its mounts is an overlay.
+    pub(crate) fn has_overlay(&self) -> bool {
+        self.has_overlay
     }
 
     /// What is mounted on a directory or file seen through a mount.

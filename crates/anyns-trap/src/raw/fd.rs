@@ -35,6 +35,16 @@ pub fn open_at(directory: i32, path: &str, flags: i32) -> Result<i32, Errno> {
     Ok(fd as i32)
 }
 
+/// Whether nobody has a file open, or mapped, but through this descriptor: whether a write lease can be
+/// had (fcntl(2)). Who has it open with O_PATH does not count.
+pub fn is_nobody_elses(fd: BorrowedFd<'_>) -> bool {
+    let lease = |kind: i32| {
+        // SAFETY: both arguments of this command are numbers.
+        checked(unsafe { libc::syscall(libc::SYS_fcntl, fd.as_raw_fd(), libc::F_SETLEASE, kind) })
+    };
+    lease(libc::F_WRLCK).is_ok() && lease(libc::F_UNLCK).is_ok()
+}
+
 /// Reads at the current position.
 pub fn read(fd: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel stores at most the slice's length at its start.

@@ -29,8 +29,8 @@ pub use birth::{
 };
 pub use caps::{CapSets, CredOption, capget, capset, cred_option};
 pub use fd::{
-    FILE_CHANGES, FS_IOC_FSSETXATTR, FSXATTR, change_file, close, duplicate, open_at, place,
-    pwrite, read, receive_descriptor, send_descriptor, write, write_segments,
+    FILE_CHANGES, FS_IOC_FSSETXATTR, FSXATTR, change_file, close, duplicate, is_nobody_elses,
+    open_at, place, pwrite, read, receive_descriptor, send_descriptor, write, write_segments,
 };
 pub use fd::{receive_credentials, send_credentials};
 pub use ids::{

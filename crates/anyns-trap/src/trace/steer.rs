@@ -4,7 +4,8 @@
 //! Each stop wakes the tracer and each release wakes the thread. The kernel likes to wake on an
 //! idle processor, which costs several times what the trace itself does. So the thread may run
 //! only on the tracer's present processor until just before it is let go. It cannot see that: it
-//! is in its call all the time. The tracer itself stays free.
+//! is in its call all the time. The tracer itself stays free, but for the moment in which it gives a
+//! descriptor.
 //!
 //! Not here: guests that are traced for good. They run their own code between two stops.
 
@@ -36,9 +37,10 @@ impl Steer {
         Some(Steer { before, narrow })
     }
 
-    /// The same for the calling thread itself: what wakes it there finds it there.
+    /// The same for the calling thread itself: what wakes it there finds it there. None where it has no
+    /// choice.
     pub(crate) fn stay() -> Option<Steer> {
-        let before = sched_getaffinity(None).ok()?;
+        let before = sched_getaffinity(None).ok().filter(|before| before.count() > 1)?;
         let mut narrow = CpuSet::new();
         narrow.set(sched_getcpu());
         sched_setaffinity(None, &narrow).ok()?;
