@@ -59,6 +59,10 @@ impl Serve for Floor {
             _ => call.resume(),
         }
     }
+
+    fn is_brief(&self, _nr: i64) -> bool {
+        true
+    }
 }
 
 struct Serving {

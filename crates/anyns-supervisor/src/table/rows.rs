@@ -81,8 +81,8 @@ const TRACE_ANEW: &[u32] = &[libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
 /// Calls that are told whatever is served.
 pub(super) const ALWAYS: &[Entry] = &[
     // Namespaces.
-    call(libc::SYS_unshare, namespaces::unshare, "unshare").at_once(),
-    call(libc::SYS_setns, namespaces::setns, "setns").at_once(),
+    call(libc::SYS_unshare, namespaces::unshare, "unshare").at_once().brief(),
+    call(libc::SYS_setns, namespaces::setns, "setns").at_once().brief(),
     // Births and new programs. Stopped for every task, so that a tree whose supervisor is gone
     // cannot grow.
     call(Legacy::FORK, process::fork, "fork").at_once(),
@@ -93,20 +93,20 @@ pub(super) const ALWAYS: &[Entry] = &[
     call(libc::SYS_execveat, exec::exec, "execveat").at_once(),
     // The uts namespace.
     call(libc::SYS_uname, uts::uname, "uname").at_once().brief(),
-    call(libc::SYS_sethostname, uts::sethostname, "sethostname").at_once(),
-    call(libc::SYS_setdomainname, uts::setdomainname, "setdomainname").at_once(),
+    call(libc::SYS_sethostname, uts::sethostname, "sethostname").at_once().brief(),
+    call(libc::SYS_setdomainname, uts::setdomainname, "setdomainname").at_once().brief(),
     // The ipc namespace.
-    call(libc::SYS_semget, sem::semget, "semget"),
-    call(libc::SYS_semop, sem::semop, "semop").waits(),
-    call(libc::SYS_semtimedop, sem::semtimedop, "semop").waits(),
-    call(libc::SYS_semctl, sem::semctl, "semctl"),
+    call(libc::SYS_semget, sem::semget, "semget").brief(),
+    call(libc::SYS_semop, sem::semop, "semop").waits().brief(),
+    call(libc::SYS_semtimedop, sem::semtimedop, "semop").waits().brief(),
+    call(libc::SYS_semctl, sem::semctl, "semctl").brief(),
     call(libc::SYS_shmget, shm::shmget, "shmget"),
     call(libc::SYS_shmat, shm::shmat, "shmop"),
     call(libc::SYS_shmctl, shm::shmctl, "shmctl"),
-    call(libc::SYS_msgget, msg::msgget, "msgget"),
-    call(libc::SYS_msgsnd, msg::msgsnd, "msgop").waits(),
-    call(libc::SYS_msgrcv, msg::msgrcv, "msgop").waits(),
-    call(libc::SYS_msgctl, msg::msgctl, "msgctl"),
+    call(libc::SYS_msgget, msg::msgget, "msgget").brief(),
+    call(libc::SYS_msgsnd, msg::msgsnd, "msgop").waits().brief(),
+    call(libc::SYS_msgrcv, msg::msgrcv, "msgop").waits().brief(),
+    call(libc::SYS_msgctl, msg::msgctl, "msgctl").brief(),
     call(libc::SYS_mq_open, mq::mq_open, "mq_open"),
     call(libc::SYS_mq_unlink, mq::mq_unlink, "mq_unlink"),
     // Ids.
@@ -129,7 +129,7 @@ pub(super) const ALWAYS: &[Entry] = &[
     // Capabilities.
     call(libc::SYS_capget, caps::capget, "capget"),
     call(libc::SYS_capset, caps::capset, "capget"),
-    some(libc::SYS_prctl, 0, CREDENTIAL_OPTIONS, prctl::prctl, "prctl").at_once(),
+    some(libc::SYS_prctl, 0, CREDENTIAL_OPTIONS, prctl::prctl, "prctl").at_once().brief(),
     // Files whose names, owners or contents depend on namespaces.
     call(Legacy::STAT, stat::stat, "stat").brief(),
     call(Legacy::LSTAT, stat::lstat, "stat").brief(),
@@ -163,9 +163,9 @@ pub(super) const ALWAYS: &[Entry] = &[
 /// reach the supervisor are told.
 pub(super) const SIGNALS: &[Entry] = &[
     // Signals.
-    call(libc::SYS_kill, signal::kill, "kill"),
-    call(libc::SYS_tkill, signal::tkill, "tkill"),
-    call(libc::SYS_pidfd_send_signal, signal::pidfd_send_signal, "pidfd_send_signal"),
+    call(libc::SYS_kill, signal::kill, "kill").brief(),
+    call(libc::SYS_tkill, signal::tkill, "tkill").brief(),
+    call(libc::SYS_pidfd_send_signal, signal::pidfd_send_signal, "pidfd_send_signal").brief(),
 ];
 
 /// Calls that are told for pid namespaces only.
@@ -177,14 +177,14 @@ pub(super) const FOR_PIDS: &[Entry] = &[
     call(Legacy::GETPGRP, pids::getpgrp, "getpgrp").brief(),
     call(libc::SYS_getpgid, pids::getpgid, "getpgid").brief(),
     call(libc::SYS_getsid, pids::getsid, "getsid").brief(),
-    call(libc::SYS_setpgid, pids::setpgid, "setpgid"),
-    call(libc::SYS_setsid, pids::setsid, "setsid"),
-    call(libc::SYS_exit_group, ends::exit_group, "exit_group"),
+    call(libc::SYS_setpgid, pids::setpgid, "setpgid").brief(),
+    call(libc::SYS_setsid, pids::setsid, "setsid").brief(),
+    call(libc::SYS_exit_group, ends::exit_group, "exit_group").brief(),
     call(libc::SYS_reboot, ends::reboot, "reboot"),
     // Signals.
-    call(libc::SYS_tgkill, signal::tgkill, "tkill"),
-    call(libc::SYS_rt_sigqueueinfo, signal::sigqueue, "rt_sigqueueinfo"),
-    call(libc::SYS_rt_tgsigqueueinfo, signal::tgsigqueue, "rt_sigqueueinfo"),
+    call(libc::SYS_tgkill, signal::tgkill, "tkill").brief(),
+    call(libc::SYS_rt_sigqueueinfo, signal::sigqueue, "rt_sigqueueinfo").brief(),
+    call(libc::SYS_rt_tgsigqueueinfo, signal::tgsigqueue, "rt_sigqueueinfo").brief(),
     // Others by their numbers.
     Entry::new(
         libc::SYS_getsockopt,
@@ -199,30 +199,30 @@ pub(super) const FOR_PIDS: &[Entry] = &[
 pub(super) const KERNELS: &[Entry] = &[
     // Others by their numbers.
     call(libc::SYS_pidfd_open, subject::first, "pidfd_open").brief(),
-    about(libc::SYS_sched_setparam, 0, subject::first, "sched_setparam"),
-    about(libc::SYS_sched_getparam, 0, subject::first, "sched_setparam"),
-    about(libc::SYS_sched_setscheduler, 0, subject::first, "sched_setscheduler"),
-    about(libc::SYS_sched_getscheduler, 0, subject::first, "sched_setscheduler"),
-    about(libc::SYS_sched_rr_get_interval, 0, subject::first, "sched_rr_get_interval"),
-    about(libc::SYS_sched_setaffinity, 0, subject::first, "sched_setaffinity"),
-    about(libc::SYS_sched_getaffinity, 0, subject::first, "sched_setaffinity"),
-    about(libc::SYS_sched_setattr, 0, subject::first, "sched_setattr"),
-    about(libc::SYS_sched_getattr, 0, subject::first, "sched_setattr"),
-    about(libc::SYS_prlimit64, 0, subject::first, "getrlimit"),
-    about(libc::SYS_get_robust_list, 0, subject::first, "get_robust_list"),
-    about(libc::SYS_migrate_pages, 0, subject::first, "migrate_pages"),
-    about(libc::SYS_move_pages, 0, subject::first, "move_pages"),
+    about(libc::SYS_sched_setparam, 0, subject::first, "sched_setparam").brief(),
+    about(libc::SYS_sched_getparam, 0, subject::first, "sched_setparam").brief(),
+    about(libc::SYS_sched_setscheduler, 0, subject::first, "sched_setscheduler").brief(),
+    about(libc::SYS_sched_getscheduler, 0, subject::first, "sched_setscheduler").brief(),
+    about(libc::SYS_sched_rr_get_interval, 0, subject::first, "sched_rr_get_interval").brief(),
+    about(libc::SYS_sched_setaffinity, 0, subject::first, "sched_setaffinity").brief(),
+    about(libc::SYS_sched_getaffinity, 0, subject::first, "sched_setaffinity").brief(),
+    about(libc::SYS_sched_setattr, 0, subject::first, "sched_setattr").brief(),
+    about(libc::SYS_sched_getattr, 0, subject::first, "sched_setattr").brief(),
+    about(libc::SYS_prlimit64, 0, subject::first, "getrlimit").brief(),
+    about(libc::SYS_get_robust_list, 0, subject::first, "get_robust_list").brief(),
+    about(libc::SYS_migrate_pages, 0, subject::first, "migrate_pages").brief(),
+    about(libc::SYS_move_pages, 0, subject::first, "move_pages").brief(),
     call(libc::SYS_process_vm_readv, transfer::transfer, "process_vm_readv"),
     call(libc::SYS_process_vm_writev, transfer::transfer, "process_vm_readv"),
     call(libc::SYS_kcmp, subject::both, "kcmp"),
     some(libc::SYS_ptrace, 0, TRACE_ANEW, subject::second, "ptrace"),
     some(libc::SYS_ptrace, 1, &[1], subject::second, "ptrace"),
-    about(libc::SYS_getpriority, 1, subject::priority, "getpriority"),
-    about(libc::SYS_setpriority, 1, subject::priority, "getpriority"),
-    about(libc::SYS_ioprio_get, 1, subject::ioprio, "ioprio_set"),
-    about(libc::SYS_ioprio_set, 1, subject::ioprio, "ioprio_set"),
-    about(libc::SYS_perf_event_open, 1, subject::second, "perf_event_open"),
-    about(libc::SYS_timer_create, 1, subject::timer_create, "timer_create"),
+    about(libc::SYS_getpriority, 1, subject::priority, "getpriority").brief(),
+    about(libc::SYS_setpriority, 1, subject::priority, "getpriority").brief(),
+    about(libc::SYS_ioprio_get, 1, subject::ioprio, "ioprio_set").brief(),
+    about(libc::SYS_ioprio_set, 1, subject::ioprio, "ioprio_set").brief(),
+    about(libc::SYS_perf_event_open, 1, subject::second, "perf_event_open").brief(),
+    about(libc::SYS_timer_create, 1, subject::timer_create, "timer_create").brief(),
     some(libc::SYS_waitid, 0, &[libc::P_PGID], subject::waitid, "waitid").waits(),
     Entry::new(libc::SYS_wait4, When::BelowMinusOne(0), subject::wait4, "wait4").waits(),
 ];
