@@ -96,13 +96,13 @@ impl<'a> View<'a> {
 
     /// The number by which the model is to be asked for the thread called `number`: the same, and the
     /// model knows the thread (threads of a process that are all alike need not be known before);
-    /// [`NOBODY`] where there is none, as its parent may have waited for it a moment ago.
+    /// [`NOBODY`] if the model still knows one that is there no longer.
     pub(crate) fn in_model(&self, number: i32) -> i32 {
-        match self.find(number) {
-            // The host's own view leaves it to the model.
-            Ok(_) if self.is_hosts() => number,
-            Ok(tid) if number == 1 && self.find_subject(tid).is_none() => NOBODY,
-            Err(_) if number > 0 => NOBODY,
+        let Some(ns) = self.ns.as_ref().filter(|_| number > 0) else { return number };
+        let found =
+            self.find(number).ok().filter(|tid| number > 1 || self.find_subject(*tid).is_some());
+        match found {
+            None if ns.find(number as u32).is_some() => NOBODY,
             _ => number,
         }
     }

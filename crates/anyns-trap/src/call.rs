@@ -269,8 +269,8 @@ impl Call {
             None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
             Some(Door::Told(port)) => {
                 // It wakes to take it, and we when it has it.
+                let stays = Steer::stay();
                 let steer = Steer::here(self.told.tid);
-                let stays = steer.as_ref().and_then(|_| Steer::stay());
                 let added = sys::notif_addfd(port.fd(), self.told.id, fd, at, cloexec, false);
                 if let Some(steer) = steer {
                     steer.restore(self.told.tid);

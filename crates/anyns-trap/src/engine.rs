@@ -23,6 +23,7 @@ use crate::brief::Brief;
 use crate::call::{Answered, Call};
 use crate::chain::Tree;
 use crate::held::Route;
+use crate::lone::Lone;
 use crate::notify::{Port, Received, Told};
 use crate::seats::{Place, Seats, spawn};
 use crate::stop::minder::Minder;
@@ -125,6 +126,7 @@ struct Pool {
     waiting: AtomicIsize,
     /// How many will soon again: they serve a call that is brief.
     soon: AtomicIsize,
+    lone: Lone,
     seats: Seats,
     brief: Brief,
     /// All threads of the pool.
@@ -242,6 +244,7 @@ impl Pool {
             wanted: count as isize,
             waiting: AtomicIsize::new(count as isize),
             soon: AtomicIsize::new(0),
+            lone: Lone::default(),
             seats: Seats::new(),
             brief: Brief::default(),
             threads: AtomicUsize::new(0),
@@ -356,12 +359,12 @@ impl Pool {
     fn work(self: &Arc<Self>) {
         let mut place = Place::default();
         while !self.ended.load(Ordering::Relaxed) {
-            self.seats.sit(&mut place, !self.port.lone.is_on());
+            self.seats.sit(&mut place, !self.lone.is_on());
             let received = self.port.receive();
             self.seats.rise(&mut place);
             match received {
                 Received::Call(told) => {
-                    self.port.lone.note(told.tid);
+                    self.lone.note(told.tid);
                     self.brief.note();
                     let is_brief = self.is_brief(told.nr);
                     let soon = self.soon.fetch_add(isize::from(is_brief), Ordering::Relaxed);
@@ -392,7 +395,7 @@ impl Pool {
 
     /// How many threads shall wait for calls.
     fn wanted(&self) -> isize {
-        if self.port.lone.is_on() { 1 } else { self.wanted }
+        if self.lone.is_on() { 1 } else { self.wanted }
     }
 
     /// Counts the calling thread as waiting again, unless enough are.

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::held::HeldMap;
-use crate::lone::Lone;
 use crate::stop::minder::Minder;
 use crate::{Tid, sys};
 
@@ -44,8 +43,6 @@ pub(crate) struct Port {
     reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
     /// Sees to it that somebody receives calls.
     stand_in: Box<dyn Fn() + Send + Sync>,
-    /// Who calls, and whether nobody else does.
-    pub(crate) lone: Lone,
 }
 
 impl Port {
@@ -55,8 +52,7 @@ impl Port {
         reaped: Box<dyn Fn(Tid, i32) + Send + Sync>,
         stand_in: Box<dyn Fn() + Send + Sync>,
     ) -> Port {
-        let port =
-            Port { fd, held: HeldMap::default(), minder, reaped, stand_in, lone: Lone::default() };
+        let port = Port { fd, held: HeldMap::default(), minder, reaped, stand_in };
         port.keep_together(true);
         port
     }

@@ -41,8 +41,9 @@ impl Steer {
     /// choice.
     pub(crate) fn stay() -> Option<Steer> {
         let before = sched_getaffinity(None).ok().filter(|before| before.count() > 1)?;
+        let cpu = Some(sched_getcpu()).filter(|cpu| *cpu < CpuSet::MAX_CPU)?;
         let mut narrow = CpuSet::new();
-        narrow.set(sched_getcpu());
+        narrow.set(cpu);
         sched_setaffinity(None, &narrow).ok()?;
         Some(Steer { before, narrow })
     }
