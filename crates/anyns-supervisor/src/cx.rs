@@ -9,6 +9,7 @@ use nsproxy::{Cred, Task};
 use rustix::io::Errno;
 
 use crate::Supervisor;
+use crate::descriptors::Given;
 use crate::guests::{Guest, threads};
 use crate::numbers::View;
 use crate::procfs::Native;
@@ -278,6 +279,14 @@ impl<'a> Cx<'a> {
             task: &guest.task,
         });
         Seeker { tid: self.tid, sight: self, scene }
+    }
+
+    /// Whether a descriptor of the caller's stands for a tree of mounts, so that to the kernel it is
+    /// something else.
+    pub(crate) fn is_tree(&self, fd: i32) -> bool {
+        let stat = (self.sup.descriptors.len() > 0).then(|| vfs::stat_descriptor(self.tid, fd));
+        let given = stat.and_then(|stat| self.sup.descriptors.given(&stat.ok()?));
+        matches!(given, Some(Given::Tree(_)))
     }
 
     /// What the caller sees of the mounts of its namespace, if that is not what the host shows.

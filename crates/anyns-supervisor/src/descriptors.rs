@@ -15,6 +15,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use crate::maps::HashMap;
+use crate::mounts::Detached;
 use crate::procfs::{ControlFile, Proc, read_file};
 use crate::syscalls::context::Context;
 use crate::vfs;
@@ -40,7 +41,7 @@ pub(crate) enum Given {
     /// A control file open for writing.
     Control(Arc<ControlFile>),
     /// A tree of mounts that is in no namespace.
-    Tree(Arc<nsproxy::DetachedTree>),
+    Tree(Arc<Detached>),
     /// A file system on its way.
     Context(Arc<Context>),
 }

@@ -82,6 +82,18 @@ fn messages() {
 }
 
 #[test]
+fn trees_in_no_namespace() {
+    equal_in(
+        "views-trees",
+        &[Place::Refused, Place::Confined],
+        &[
+            "mns sh -c 'mount -t tmpfs t d; cd d; python3 -B $G/trees.py'",
+            "cd w; mns python3 -B $G/trees.py; find . | sort",
+        ],
+    );
+}
+
+#[test]
 fn readonly() {
     equal_in(
         "views-readonly",

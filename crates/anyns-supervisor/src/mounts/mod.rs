@@ -11,6 +11,7 @@
 mod boot;
 mod bound;
 mod busy;
+mod detached;
 mod host;
 mod made;
 mod moment;
@@ -39,6 +40,7 @@ use crate::maps::HashMap;
 use crate::vfs::{Backed, View};
 use boot::Told;
 pub(crate) use bound::Bound;
+pub(crate) use detached::Detached;
 pub(crate) use made::What;
 pub(crate) use moment::Moment;
 use nothing::Nothing;
@@ -83,6 +85,7 @@ pub(crate) struct Mounts {
     /// What a namespace, by its id, shows.
     views: RwLock<HashMap<u64, Shown>>,
     strayed: views::Strayed,
+    detached: detached::All,
     renames: AtomicU64,
     /// When there are so many objects, it is looked which are in use.
     most: AtomicUsize,
@@ -354,16 +357,23 @@ impl Mounts {
                 Some(_) => Err(Errno::INVAL),
             };
         };
-        let table = ns.table();
-        let shows = table.get(mount).ok_or(Errno::INVAL)?;
-        let dentry = match place.dentry {
-            Some(dentry) => dentry,
-            None => {
+        let dentry = |table: &Table| match (place.dentry, table.get(mount)) {
+            (_, None) => Err(Errno::INVAL),
+            (Some(dentry), _) => Ok(dentry),
+            (None, Some(shows)) => {
                 let fd = rustix::io::fcntl_dupfd_cloexec(&place.fd, 0)?;
-                self.enter(shows.sb.id(), fd, None)?
+                self.enter(shows.sb.id(), fd, None)
             }
         };
-        table.place(ns, mount, dentry).ok_or(Errno::INVAL)
+        if let Some(view) = &place.view
+            && let Some(place) = self.detached_place(view.namespace(), |table| {
+                dentry(table).ok().map(|dentry| (mount, dentry))
+            })
+        {
+            return Ok(place);
+        }
+        let table = ns.table();
+        table.place(ns, mount, dentry(&table)?).ok_or(Errno::INVAL)
     }
 
     /// Where a path of the host's, without symbolic links, is in a mount namespace.

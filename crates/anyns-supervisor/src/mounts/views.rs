@@ -82,6 +82,17 @@ impl Mounts {
         view
     }
 
+    /// Has a namespace count as one that shows something else than the host does.
+    pub(crate) fn stray(&self, ns: &nsproxy::Arc<MntNs>) {
+        let id = AnyNamespace::Mnt(ns.clone()).id();
+        self.strayed.note(id, ns);
+        let mut views = self.views.write();
+        let old = views.get(&id).is_some_and(|(_, view)| view.is_hosts());
+        let old = old.then(|| views.remove(&id));
+        drop(views);
+        drop(old);
+    }
+
     /// Whether some namespace shows, or showed, something else than the host does.
     pub(crate) fn has_strayed(&self) -> bool {
         !self.strayed.0.read().is_empty()

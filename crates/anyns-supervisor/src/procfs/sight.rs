@@ -7,6 +7,8 @@ use rustix::io::Errno;
 
 use super::{Proc, may_look};
 use crate::cx::Cx;
+use crate::descriptors::Given;
+use crate::mounts::Detached;
 use crate::numbers::View;
 use crate::trouble::Trouble;
 use crate::vfs::{Sight, Tree};
@@ -81,6 +83,16 @@ impl Sight for Cx<'_> {
         match self.sup.programs.original((stat.st_dev, stat.st_ino)) {
             Some(original) => rustix::io::fcntl_dupfd_cloexec(&*original, 0),
             None => Ok(running),
+        }
+    }
+
+    fn tree(&self, opened: &OwnedFd) -> Option<std::sync::Arc<Detached>> {
+        if self.sup.descriptors.len() == 0 {
+            return None;
+        }
+        match self.sup.descriptors.given(&rustix::fs::fstat(opened).ok()?) {
+            Some(Given::Tree(tree)) => Some(tree),
+            _ => None,
         }
     }
 

@@ -66,7 +66,7 @@ pub(crate) fn go(cx: &mut Cx<'_>, place: Place) -> Served {
     }
 }
 
-/// Serves `fchdir(fd)`. The directory is the kernel's to find; what is noted here is through which
+/// Serves `fchdir(fd)`. Unless a descriptor of ours stands for it, the directory is the kernel's to find; what is noted here is through which
 /// mount, and means nothing if the caller turns out to be elsewhere.
 pub(crate) fn fchdir(cx: &mut Cx<'_>) -> Served {
     if cx.tree().is_none() {
@@ -76,6 +76,12 @@ pub(crate) fn fchdir(cx: &mut Cx<'_>) -> Served {
     let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
     if fd < 0 {
         return Err(Errno::BADF.into());
+    }
+    if cx.is_tree(fd) {
+        return match kind(&place) {
+            FileType::Directory => go(cx, place),
+            _ => Err(Errno::NOTDIR.into()),
+        };
     }
     if kind(&place) == FileType::Directory
         && let Some(to) = in_model(cx, &place)?

@@ -158,7 +158,9 @@ fn by_descriptor(cx: &mut Cx<'_>, fd: i32, form: Form) -> Served {
             let mount = SeenThrough::of(cx, &place);
             let object = match fd {
                 libc::AT_FDCWD => Object::Ours(place.object().as_fd(), place.stat),
-                _ if place.real.is_some() => Object::Ours(place.object().as_fd(), place.stat),
+                _ if place.real.is_some() || cx.is_tree(fd) => {
+                    Object::Ours(place.object().as_fd(), place.stat)
+                }
                 fd => Object::Theirs(fd, place.stat),
             };
             return answer_as(cx, object, Change::Nothing, form, mount);

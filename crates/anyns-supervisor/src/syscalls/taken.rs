@@ -63,7 +63,9 @@ impl Cx<'_> {
         let Ok(object) = object else { return Ok(None) };
         let seen = Identity::of(&object)?;
         let is_directory = seen.is_directory();
-        let Some((view, mount)) = at.place.view.as_ref().zip(at.place.seen_through()) else {
+        // Wherever the directory is seen from, the caller's own namespace counts.
+        let view = self.tree().map(|tree| &tree.view);
+        let Some((view, mount)) = view.zip(at.place.seen_through()) else {
             return Ok(Some(is_directory));
         };
         if !fits(is_directory) || !view.may_be_point(name.as_bytes()) {

@@ -4,7 +4,6 @@
 //! Not decided here: who may; that is `nsproxy`'s.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use nsproxy::{IdmapFile, MountAttr, Mounter, OpenTree};
 use rustix::io::Errno;
@@ -102,7 +101,14 @@ pub(crate) fn open_tree(cx: &mut Cx<'_>) -> Served {
 
 /// Gives the caller a descriptor that stands for a tree.
 pub(super) fn hand_tree(cx: &Cx<'_>, tree: nsproxy::DetachedTree, cloexec: bool) -> Served {
-    let fd = cx.sup.open_namespace(Given::Tree(Arc::new(tree)))?;
+    // What it shows may be something that the host does not.
+    if let Some(guest) = cx.guest()
+        && let Some(proxy) = guest.task.nsproxy()
+    {
+        cx.sup.note_all_descriptors(&guest.task);
+        cx.sup.mounts.stray(&proxy.mnt);
+    }
+    let fd = cx.sup.open_namespace(Given::Tree(cx.sup.mounts.keep_detached(tree)))?;
     Ok(Verdict::Install { fd, cloexec })
 }
 

@@ -387,7 +387,10 @@ impl Walk<'_> {
                     Node::Descriptor { tid, fd } => Some((self.who.sight.process_of(tid), fd)),
                     _ => None,
                 };
-                own.opened(target, number)?
+                match number.and_then(|_| self.who.sight.tree(&target)) {
+                    Some(tree) => own.top_of(&tree)?,
+                    None => own.opened(target, number)?,
+                }
             }
         };
         let crosses = self.among.as_ref().is_some_and(|among| among.mount != standing.mount);

@@ -27,6 +27,7 @@ use nsproxy::{Dentry, MountId, Task};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::mounts::Detached;
 use crate::procfs::{Node, Proc};
 pub(crate) use quick::node as node_by_name;
 pub(crate) use scene::{CWD_NUMBER, Scene, shown, shown_at, shows_writable, stands};
@@ -83,6 +84,11 @@ pub(crate) trait Sight {
     /// Those of fstat(2).
     fn original(&self, running: OwnedFd) -> Result<OwnedFd, Errno> {
         Ok(running)
+    }
+
+    /// The tree of mounts, in no namespace when that was opened, that a descriptor stands for.
+    fn tree(&self, _opened: &OwnedFd) -> Option<Arc<Detached>> {
+        None
     }
 
     /// The mounts of the host.

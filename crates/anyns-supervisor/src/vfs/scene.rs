@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::{Backed, Tree, View};
-use crate::mounts::{Identity, Moment, Mounts, Number, below};
+use crate::mounts::{Detached, Identity, Moment, Mounts, Number, below};
 use crate::procfs;
 
 /// Stands for the working directory where descriptors have numbers.
@@ -71,6 +71,33 @@ impl Standing {
 }
 
 impl Scene<'_> {
+    /// The top of a tree of mounts that a descriptor stands for.
+    pub(super) fn top_of(&self, tree: &Detached) -> Result<Standing, Errno> {
+        let root = tree.root();
+        let top = Standing::at(self.mounts, root.mount(), root.dentry())?;
+        if self.tree.view.get(root.mount()).is_some() {
+            return Ok(top);
+        }
+        if let Some(view) = self.mounts.detached_with(root.mount()) {
+            return Ok(Standing { view: Some(view), ..top });
+        }
+        // It is in somebody else's namespace, or was unmounted.
+        let gone = tree.view(self.mounts).0.share(root.mount());
+        Ok(Standing { mount: None, dentry: None, gone, ..top })
+    }
+
+    /// What shows a mount through which something was opened, in a namespace or a tree: of what is not
+    /// `view`, only the host's mounts and trees in no namespace are as they were for certain.
+    fn where_mounted(&self, namespace: u64, mount: MountId) -> Option<Arc<View>> {
+        let shows = |view: &Arc<View>| view.get(mount).is_some();
+        // That of a tree may have come here since.
+        Some(self.tree.view.clone())
+            .filter(shows)
+            .or_else(|| self.mounts.hosts_view().filter(|view| view.namespace() == namespace))
+            .filter(shows)
+            .or_else(|| self.mounts.detached_with(mount))
+    }
+
     /// The working directory of the thread `tid`, its guest's own, if it is what is known of it: the usual
     /// case, for which it need not be opened.
     pub(super) fn known_cwd(&self, tid: i32) -> Option<Standing> {
@@ -98,6 +125,12 @@ impl Scene<'_> {
             let standing = Standing::at(self.mounts, mount, dentry)?;
             let number = process.filter(|_| known.is_none()).map(|process| (process, CWD_NUMBER));
             let gone = number.and_then(|number| self.mounts.opened_through(&identity, number));
+            if let Some((namespace, gone)) = &gone
+                && gone.id == mount
+                && let Some(view) = self.where_mounted(*namespace, mount)
+            {
+                return Ok(Standing { view: Some(view), ..standing });
+            }
             let gone = gone.map(|(_, gone)| gone);
             return Ok(Standing { mount: known, gone, ..standing });
         }
@@ -112,15 +145,10 @@ impl Scene<'_> {
         if let Some((namespace, known)) = known
             && may_show(self.mounts, &known, &fd, &identity)?
         {
-            // One that was opened before its owner came here shows what was mounted there. Of those
-            // namespaces only the host's is as it was for certain.
-            let there = match namespace == view.namespace() {
-                true => Some(view.clone()),
-                false => self.mounts.hosts_view().filter(|view| view.namespace() == namespace),
-            };
-            let mount = there.as_ref().and_then(|there| there.get(known.id)).map(|it| it.id);
+            // One that was opened before its owner came here shows what was mounted there.
+            let view = self.where_mounted(namespace, known.id);
+            let mount = view.as_ref().map(|_| known.id);
             let gone = Some(known).filter(|_| mount.is_none());
-            let view = there.filter(|_| mount.is_some());
             return Ok(Standing { fd: Arc::new(fd), identity, mount, dentry: None, view, gone });
         }
         let mount = stands(self.mounts, view, &fd, &identity)?;

@@ -237,9 +237,10 @@ impl<'a> Walk<'a> {
             cwd
         } else {
             let fd = super::start(who, dirfd)?;
-            match dirfd {
-                super::AT_FDCWD => scene.cwd(fd, who.sight.own_process())?,
-                number => {
+            match (dirfd, who.sight.tree(&fd)) {
+                (super::AT_FDCWD, _) => scene.cwd(fd, who.sight.own_process())?,
+                (_, Some(tree)) => scene.top_of(&tree)?,
+                (number, None) => {
                     let process = who.sight.own_process();
                     scene.opened(fd, process.map(|process| (process, number)))?
                 }
