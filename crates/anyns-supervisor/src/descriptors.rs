@@ -5,8 +5,8 @@
 //! is closed.
 
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyns_trap::raw;
 use nsproxy::{AnyNamespace, Kind};
@@ -54,8 +54,8 @@ pub(crate) struct Descriptors {
     next: AtomicU64,
     /// The initial namespaces, by the inode numbers of the host's own.
     initial: Vec<AnyNamespace>,
-    /// The kernel's ids of those, where it has ids (since 6.18).
-    initial_ids: Vec<Option<u64>>,
+    /// The kernel's ids of those, where it has ids (since 6.18), once somebody has asked.
+    initial_ids: OnceLock<Vec<Option<u64>>>,
     namespace_device: u64,
 }
 
@@ -71,17 +71,18 @@ struct Tables {
 impl Descriptors {
     /// Nothing given yet; `initial` are the namespaces that the host's own files stand for.
     pub(crate) fn new(proc: &Proc, initial: Vec<AnyNamespace>) -> Descriptors {
-        let initial_ids = initial.iter().map(|namespace| host_id(namespace.kind())).collect();
         let namespace_device = proc.namespace_device();
-        Descriptors { initial, initial_ids, namespace_device, ..Descriptors::default() }
+        Descriptors { initial, namespace_device, ..Descriptors::default() }
     }
 
     /// The id of a namespace, which no other one of the host ever has. `None` on a kernel that has
     /// none to tell.
     pub(crate) fn id_of(&self, namespace: &AnyNamespace) -> Option<u64> {
+        let ids = || self.initial.iter().map(|namespace| host_id(namespace.kind())).collect();
+        let ids = self.initial_ids.get_or_init(ids);
         match self.initial.iter().position(|initial| initial == namespace) {
-            Some(place) => self.initial_ids[place],
-            None => self.initial_ids.iter().any(Option::is_some).then(|| OUR_IDS | namespace.id()),
+            Some(place) => ids[place],
+            None => ids.iter().any(Option::is_some).then(|| OUR_IDS | namespace.id()),
         }
     }
 

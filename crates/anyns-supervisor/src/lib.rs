@@ -85,6 +85,7 @@ pub struct Supervisor {
     mounts: Mounts,
     lent: lent::Lent,
     copies: procfs::Copies,
+    last: procfs::Last,
     programs: exec::Programs,
     descriptors: Descriptors,
     placeholders: Mutex<Option<Arc<Placeholders>>>,
@@ -122,6 +123,7 @@ impl Supervisor {
             mounts: Mounts::default(),
             lent: lent::Lent::default(),
             copies: procfs::Copies::default(),
+            last: procfs::Last::default(),
             programs: exec::Programs::default(),
             placeholders: Mutex::default(),
             ipc: ipc::Ipc::default(),
@@ -443,6 +445,10 @@ impl Serve for Supervisor {
         table::is_brief(nr)
     }
 
+    fn hears_of_births(&self) -> bool {
+        true
+    }
+
     fn serves_numbers(&self) -> bool {
         self.serves(Kind::Pid)
     }
@@ -539,9 +545,7 @@ fn configuration(built: KindSet) -> std::io::Result<nsproxy::Config> {
     config.domainname = uname.domainname().to_string_lossy().into_owned();
     // The kernel's own default: half of the threads this machine may have (kernel/fork.c says so,
     // and user_namespaces(7) that the limit exists).
-    if let Ok(text) = std::fs::read_to_string("/proc/sys/kernel/threads-max")
-        && let Ok(threads) = text.trim().parse::<u32>()
-    {
+    if let Some(threads) = number_in("/proc/sys/kernel/threads-max") {
         config.max_namespaces = threads / 2;
     }
     for (file, to) in [
@@ -549,11 +553,14 @@ fn configuration(built: KindSet) -> std::io::Result<nsproxy::Config> {
         ("/proc/sys/kernel/overflowuid", &mut config.overflow_uid),
         ("/proc/sys/kernel/overflowgid", &mut config.overflow_gid),
     ] {
-        if let Ok(text) = std::fs::read_to_string(file)
-            && let Ok(id) = text.trim().parse()
-        {
-            *to = id;
+        if let Some(number) = number_in(file) {
+            *to = number;
         }
     }
     Ok(config)
+}
+
+/// The number that a file of `/proc/sys` holds.
+fn number_in(file: &str) -> Option<u32> {
+    std::str::from_utf8(&procfs::read_record(file).ok()?).ok()?.trim().parse().ok()
 }

@@ -3,7 +3,7 @@
 //!
 //! If one of them takes long after all, somebody has to come. Where it is known that it will, whoever
 //! serves it says so; for all else there is a thread that looks, every millisecond, as long as there
-//! are calls.
+//! are calls. The first calls of all are not brief: who makes few need not wait for that thread.
 //!
 //! State: how many calls were received; whether somebody looks.
 
@@ -16,6 +16,8 @@ use parking_lot::{Condvar, Mutex};
 const TICK: Duration = Duration::from_millis(1);
 /// After so many of these without a call nobody looks any more.
 const QUIET: u32 = 20;
+/// So many calls are not brief, for which a thread that looks would be too much.
+const FIRST: u64 = 32;
 /// How long who looks is there for the next time.
 const LIFE: Duration = Duration::from_secs(10);
 
@@ -50,6 +52,9 @@ impl Brief {
     pub(crate) fn is_looked_at(&self, start: impl FnOnce() -> bool) -> bool {
         if !self.asleep.load(Ordering::SeqCst) {
             return true;
+        }
+        if self.received.load(Ordering::SeqCst) <= FIRST {
+            return false;
         }
         let mut there = self.there.lock();
         *there = *there || start();
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn without_anybody_who_looks_no_call_is_brief() {
         let brief = Brief::default();
-        brief.note();
+        (0..=FIRST).for_each(|_| brief.note());
         assert!(!brief.is_looked_at(|| false));
         assert!(brief.is_looked_at(|| true));
         assert!(brief.is_looked_at(|| unreachable!("somebody looks")));
@@ -135,6 +140,7 @@ mod tests {
             });
             true
         };
+        (0..FIRST).for_each(|_| brief.note());
         for round in 0..3 {
             let before = called.load(Ordering::SeqCst);
             busy.store(true, Ordering::SeqCst);

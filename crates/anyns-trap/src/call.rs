@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::memory::{MemError, Memory};
 use crate::notify::{Port, Told};
 use crate::stop::{Keeper, Shared, Slot, gift, minder};
-use crate::trace::{Birth, Execed, Failed, Forked, Frozen, Held, Ran, Sender, Standing, Steer};
+use crate::trace::{
+    Birth, Execed, Failed, Forked, Frozen, Held, Ran, Sender, Standing, Steer, stay,
+};
 use crate::{Tid, arch, sys};
 
 /// Proof that a call was answered. Only ending a [`Call`] makes one.
@@ -269,15 +271,13 @@ impl Call {
             None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
             Some(Door::Told(port)) => {
                 // It wakes to take it, and we when it has it.
-                let stays = Steer::stay();
+                stay::begin();
                 let steer = Steer::here(self.told.tid);
                 let added = sys::notif_addfd(port.fd(), self.told.id, fd, at, cloexec, false);
                 if let Some(steer) = steer {
                     steer.restore(self.told.tid);
                 }
-                if let Some(stays) = stays {
-                    stays.go();
-                }
+                stay::end();
                 self.door = Some(Door::Told(port));
                 added
             }

@@ -71,6 +71,12 @@ pub trait Serve: Send + Sync + 'static {
         false
     }
 
+    /// Whether every call that makes a task is told, where calls are: so that until the first of them
+    /// there is nobody but the first guest.
+    fn hears_of_births(&self) -> bool {
+        false
+    }
+
     /// Whether it wants to hear of `sched_getaffinity`, `sched_setaffinity` and `ptrace`, which name
     /// threads and of which the engine has to be told for itself.
     fn serves_numbers(&self) -> bool {
@@ -178,7 +184,11 @@ impl Engine {
         };
         let minder =
             (plan.back_end() == BackEnd::Notify).then(|| Minder::new(plan.pass(), server.clone()));
-        let pool = tree.listener.map(|listener| Pool::start(listener, minder, server, workers));
+        // What is stopped is not told.
+        let births = plan.back_end() == BackEnd::Notify && server.hears_of_births();
+        let lone = Lone::new(births);
+        let pool =
+            tree.listener.map(|listener| Pool::start(listener, minder, server, workers, lone));
         let pool = pool.transpose()?;
         Ok(Engine { pool, stops })
     }
@@ -234,6 +244,7 @@ impl Pool {
         minder: Option<Minder>,
         server: Arc<dyn Serve>,
         workers: usize,
+        lone: Lone,
     ) -> io::Result<Arc<Pool>> {
         let reaper = Arc::clone(&server);
         let reaped = Box::new(move |tid, status| reaper.reaped(tid, status));
@@ -242,9 +253,9 @@ impl Pool {
             port: Arc::new(Port::new(listener, minder, reaped, stand_in_for(pool.clone()))),
             server,
             wanted: count as isize,
-            waiting: AtomicIsize::new(count as isize),
+            waiting: AtomicIsize::new(0),
             soon: AtomicIsize::new(0),
-            lone: Lone::default(),
+            lone,
             seats: Seats::new(),
             brief: Brief::default(),
             threads: AtomicUsize::new(0),
@@ -253,12 +264,14 @@ impl Pool {
             called: Condvar::new(),
             left: Condvar::new(),
         });
-        let started = (0..count).filter(|_| pool.add_thread()).count();
+        let count = pool.wanted();
+        pool.waiting.store(count, Ordering::Relaxed);
+        let started = (0..count).filter(|_| pool.add_thread()).count() as isize;
         if started == 0 {
             return Err(rustix::io::Errno::AGAIN.into());
         }
         // Those that are missing are started when they are needed, if they can be then.
-        pool.waiting.fetch_sub((count - started) as isize, Ordering::Relaxed);
+        pool.waiting.fetch_sub(count - started, Ordering::Relaxed);
         Ok(pool)
     }
 
@@ -322,6 +335,9 @@ impl Pool {
 
     /// Whether a call is so brief that nobody need wait for others meanwhile.
     fn is_brief(self: &Arc<Self>, nr: i64) -> bool {
+        if self.lone.is_first() {
+            return true;
+        }
         self.server.is_brief(nr)
             && self.brief.is_looked_at(|| {
                 let pool = Arc::clone(self);
@@ -358,13 +374,14 @@ impl Pool {
     /// The life of one thread. It is counted as waiting when it begins.
     fn work(self: &Arc<Self>) {
         let mut place = Place::default();
+        trace::stay::count_calls();
         while !self.ended.load(Ordering::Relaxed) {
             self.seats.sit(&mut place, !self.lone.is_on());
             let received = self.port.receive();
             self.seats.rise(&mut place);
             match received {
                 Received::Call(told) => {
-                    self.lone.note(told.tid);
+                    self.lone.note(&told);
                     self.brief.note();
                     let is_brief = self.is_brief(told.nr);
                     let soon = self.soon.fetch_add(isize::from(is_brief), Ordering::Relaxed);
@@ -380,6 +397,7 @@ impl Pool {
                     if is_crowded {
                         self.port.keep_together(true);
                     }
+                    trace::stay::call_is_over(self.lone.is_on());
                     self.soon.fetch_sub(isize::from(is_brief), Ordering::Relaxed);
                     if !self.wait_again() && !self.rest() {
                         return;

@@ -27,6 +27,7 @@ mod fork;
 mod freeze;
 mod run;
 mod sign;
+pub(crate) mod stay;
 mod steer;
 mod tracee;
 
@@ -43,7 +44,7 @@ pub(crate) use asleep::{Asleep, Doing, doing, stop_asleep};
 pub(crate) use exec::let_exec;
 pub(crate) use fork::{let_fork, let_fork_then};
 pub(crate) use freeze::freeze;
-pub(crate) use run::{let_run, stop};
+pub(crate) use run::{BIRTHS, let_run, stop};
 pub(crate) use sign::let_signal;
 pub(crate) use steer::Steer;
 pub(crate) use tracee::lent::{Stopped as Standing, at_call};

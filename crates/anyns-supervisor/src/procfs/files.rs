@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::control::cannot_open;
 use super::copies::copy_of;
-use super::{ThreadFile, may_look, paths, read_file, read_record, status};
+use super::{ThreadFile, may_look, paths, read_file, status};
 use crate::cx::{Cx, Served, Verdict};
 use crate::guests::Guest;
 use crate::numbers::View;
@@ -46,7 +46,7 @@ pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFla
         }
         _ if view.is_hosts() => None,
         ThreadFile::Stat => {
-            let text = read_record(&format!("/proc/{tid}/stat"))?;
+            let text = cx.sup.last.read(format!("/proc/{tid}/stat"))?;
             Some(stat(&String::from_utf8_lossy(&text), tid, tid == cx.tid(), &view))
         }
         ThreadFile::Children => Some(children(&read_of(tid, "children")?, &view)),
@@ -132,7 +132,7 @@ fn edited(
 }
 
 fn status_of(cx: &Cx<'_>, tid: i32, subject: Option<&StdArc<Guest>>) -> Result<String, Trouble> {
-    let text = read_record(&format!("/proc/{tid}/status"))?;
+    let text = cx.sup.last.read(format!("/proc/{tid}/status"))?;
     let text = String::from_utf8_lossy(&text);
     let reader = cx.cred()?;
     let cred: Arc<Cred> = match cx.sup.cred_of(tid, subject.map(|subject| &**subject)) {

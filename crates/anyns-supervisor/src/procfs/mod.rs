@@ -7,6 +7,7 @@ mod control;
 mod copies;
 mod files;
 mod ipc;
+mod last;
 mod listing;
 mod namespace;
 mod paths;
@@ -27,6 +28,7 @@ pub(crate) use control::{Control, ControlFile, open_control};
 pub(crate) use copies::Copies;
 pub(crate) use files::{open_file, open_loadavg, open_locks};
 pub(crate) use ipc::open_sysvipc;
+pub(crate) use last::Last;
 pub(crate) use listing::{Listed, listed};
 pub(crate) use namespace::{may_look, namespace, namespace_of_pidfd};
 pub(crate) use paths::link_text;
@@ -331,15 +333,17 @@ pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, Errno> {
     }
 }
 
+/// A record is shorter, but for one that is read again.
+const RECORD: usize = 4096;
+
 /// Reads a file of the host's `/proc` that the kernel gives whole to the first read: those of one
 /// record.
 pub(crate) fn read_record(path: &str) -> Result<Vec<u8>, Errno> {
-    const ROOM: usize = 4096;
     let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut text = vec![0; ROOM];
+    let mut text = vec![0; RECORD];
     let got = rustix::io::read(&fd, &mut text)?;
     text.truncate(got);
-    match got < ROOM {
+    match got < RECORD {
         true => Ok(text),
         false => read_file(path),
     }

@@ -10,7 +10,7 @@ use nsproxy::{CapSet, Cred, Kgid, Kuid, UserNs};
 use rustix::io::Errno;
 use std::sync::Arc;
 
-use super::read_file;
+use super::{read_file, read_record};
 use crate::numbers::View;
 
 /// What the kernel says of a thread's credentials.
@@ -34,7 +34,7 @@ impl Native {
     /// # Errors
     /// ESRCH if there is no such thread.
     pub(crate) fn read(tid: i32) -> Result<Native, Errno> {
-        let text = read_file(&format!("/proc/{tid}/status")).map_err(|_| Errno::SRCH)?;
+        let text = read_record(&format!("/proc/{tid}/status")).map_err(|_| Errno::SRCH)?;
         Native::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::SRCH)
     }
 

@@ -85,12 +85,12 @@ pub(super) const ALWAYS: &[Entry] = &[
     call(libc::SYS_setns, namespaces::setns, "setns").at_once().brief(),
     // Births and new programs. Stopped for every task, so that a tree whose supervisor is gone
     // cannot grow.
-    call(Legacy::FORK, process::fork, "fork").at_once(),
-    call(Legacy::VFORK, process::vfork, "vfork").at_once(),
-    call(libc::SYS_clone, process::clone, "clone").at_once(),
-    call(libc::SYS_clone3, process::clone3, "clone"),
-    call(libc::SYS_execve, exec::exec, "execve").at_once(),
-    call(libc::SYS_execveat, exec::exec, "execveat").at_once(),
+    call(Legacy::FORK, process::fork, "fork").at_once().brief(),
+    call(Legacy::VFORK, process::vfork, "vfork").at_once().brief(),
+    call(libc::SYS_clone, process::clone, "clone").at_once().brief(),
+    call(libc::SYS_clone3, process::clone3, "clone").brief(),
+    call(libc::SYS_execve, exec::exec, "execve").at_once().brief(),
+    call(libc::SYS_execveat, exec::exec, "execveat").at_once().brief(),
     // The uts namespace.
     call(libc::SYS_uname, uts::uname, "uname").at_once().brief(),
     call(libc::SYS_sethostname, uts::sethostname, "sethostname").at_once().brief(),

@@ -156,6 +156,7 @@ fn detach(mut kept: Vec<RawFd>) -> std::io::Result<()> {
     sys::set_disposition(libc::SIGCHLD, sys::Disposition::Default, true);
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_name(c"anyns-serve")?;
+    crate::sys::share_heap();
     // Guests wait for us; without it they wait a little longer on a busy machine.
     let _ = crate::sys::take_short_turns();
     Ok(())

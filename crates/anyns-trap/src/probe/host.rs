@@ -54,7 +54,7 @@ pub struct Status {
 
 impl Status {
     pub(super) fn read() -> Option<Status> {
-        Some(Status::parse(&std::fs::read_to_string("/proc/self/status").ok()?))
+        Some(Status::parse(&String::from_utf8_lossy(&text("/proc/self/status")?)))
     }
 
     fn parse(text: &str) -> Status {
@@ -83,7 +83,16 @@ impl Status {
 
 /// A file that holds one number.
 pub(super) fn number(path: &str) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    std::str::from_utf8(&text(path)?).ok()?.trim().parse().ok()
+}
+
+/// A file that the kernel gives whole to the first read, all of which have less than this.
+fn text(path: &str) -> Option<Vec<u8>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = vec![0; 8192];
+    let length = rustix::io::read(file, &mut text).ok()?;
+    text.truncate(length);
+    Some(text)
 }
 
 pub(super) fn yama() -> Option<u8> {
@@ -93,7 +102,7 @@ pub(super) fn yama() -> Option<u8> {
 /// The label that a security module (AppArmor, SELinux) gives us; none if we are not confined.
 pub(super) fn label() -> Option<String> {
     // Without such a module this fails with EINVAL.
-    let label = std::fs::read("/proc/self/attr/current").ok()?;
+    let label = text("/proc/self/attr/current")?;
     let label = String::from_utf8_lossy(&label);
     let label = label.trim_end_matches(['\0', '\n']);
     let unconfined = label.is_empty() || label.starts_with("unconfined");

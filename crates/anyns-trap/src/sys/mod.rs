@@ -3,6 +3,7 @@
 //! Nothing here decides anything; errors are the kernel's.
 
 mod fasync;
+mod heap;
 mod memory;
 mod mute;
 mod ptrace;
@@ -12,6 +13,7 @@ mod turns;
 mod wait;
 
 pub(crate) use fasync::*;
+pub(crate) use heap::*;
 pub(crate) use memory::*;
 pub(crate) use mute::*;
 pub(crate) use ptrace::*;

@@ -19,7 +19,7 @@ use crate::notify::{Port, RESTART, Told};
 use crate::{Tid, sys};
 
 /// The calls that make a new task.
-const BIRTHS: [i64; 4] = [arch::FORK, arch::VFORK, libc::SYS_clone, libc::SYS_clone3];
+pub(crate) const BIRTHS: [i64; 4] = [arch::FORK, arch::VFORK, libc::SYS_clone, libc::SYS_clone3];
 
 /// Seizes the caller, which goes on waiting in its call. The call is taken only if that succeeds.
 pub(super) fn seize(call: Call, options: i32) -> Result<(Running, Arc<Port>, Told), Failed> {

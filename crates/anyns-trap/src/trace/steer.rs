@@ -4,10 +4,10 @@
 //! Each stop wakes the tracer and each release wakes the thread. The kernel likes to wake on an
 //! idle processor, which costs several times what the trace itself does. So the thread may run
 //! only on the tracer's present processor until just before it is let go. It cannot see that: it
-//! is in its call all the time. The tracer itself stays free, but for the moment in which it gives a
-//! descriptor.
+//! is in its call all the time. The tracer itself stays free.
 //!
-//! Not here: guests that are traced for good. They run their own code between two stops.
+//! Not here: who gives a descriptor ([`super::stay`]); guests that are traced for good, which run their own
+//! code between two stops.
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -35,22 +35,6 @@ impl Steer {
         narrow.set(cpu);
         sched_setaffinity(Some(pid), &narrow).ok()?;
         Some(Steer { before, narrow })
-    }
-
-    /// The same for the calling thread itself: what wakes it there finds it there. None where it has no
-    /// choice.
-    pub(crate) fn stay() -> Option<Steer> {
-        let before = sched_getaffinity(None).ok().filter(|before| before.count() > 1)?;
-        let cpu = Some(sched_getcpu()).filter(|cpu| *cpu < CpuSet::MAX_CPU)?;
-        let mut narrow = CpuSet::new();
-        narrow.set(cpu);
-        sched_setaffinity(None, &narrow).ok()?;
-        Some(Steer { before, narrow })
-    }
-
-    /// Lets the calling thread run where it could before.
-    pub(crate) fn go(&self) {
-        let _ = sched_setaffinity(None, &self.before);
     }
 
     /// Gives `tid` its processors back, unless somebody has set others meanwhile.
