@@ -408,6 +408,12 @@ impl Supervisor {
 
 impl Serve for Supervisor {
     fn serve(&self, call: Call) -> Answered {
+        if table::is_about_numbers(call.nr())
+            && !self.guests.any_numbered()
+            && !self.ipc.waiters.any()
+        {
+            return call.resume();
+        }
         let mut cx = Cx::new(self, call);
         // What is made for a program to start from is ours; who may find it is judged there.
         let is_exec = matches!(cx.nr(), libc::SYS_execve | libc::SYS_execveat);

@@ -308,7 +308,7 @@ impl Waiters {
     }
 
     /// Whether anybody waits, or is about to.
-    fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.listed.load(Ordering::SeqCst) > 0 || self.arriving.load(Ordering::SeqCst) > 0
     }
 

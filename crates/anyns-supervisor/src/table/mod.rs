@@ -40,11 +40,13 @@ struct Entry {
     at_once: bool,
     waits: bool,
     brief: bool,
+    numbers: bool,
 }
 
 impl Entry {
     const fn new(nr: i64, when: When, handler: Handler, manual: &'static str) -> Entry {
-        Entry { nr, when, handler, manual, at_once: false, waits: false, brief: false }
+        let (at_once, waits, brief, numbers) = (false, false, false, false);
+        Entry { nr, when, handler, manual, at_once, waits, brief, numbers }
     }
 
     /// It is served at once where its caller stands, if its handler does not find that it has to wait
@@ -58,6 +60,13 @@ impl Entry {
     /// It is answered in some microseconds, as long as the file systems it asks have what it asks for.
     const fn brief(mut self) -> Entry {
         self.brief = true;
+        self
+    }
+
+    /// It is told for the numbers of pid namespaces alone: as long as nobody is in one of ours, it is the
+    /// kernel's to serve.
+    const fn numbers(mut self) -> Entry {
+        self.numbers = true;
         self
     }
 
@@ -131,6 +140,11 @@ pub(crate) fn never_waits(nr: i64) -> bool {
 /// Whether call number `nr` is usually answered in some microseconds.
 pub(crate) fn is_brief(nr: i64) -> bool {
     entry(nr).is_some_and(|entry| entry.brief)
+}
+
+/// Whether call number `nr` is told for the numbers of pid namespaces alone.
+pub(crate) fn is_about_numbers(nr: i64) -> bool {
+    entry(nr).is_some_and(|entry| entry.numbers)
 }
 
 /// Name of the manual page of call number `nr`, for messages.
