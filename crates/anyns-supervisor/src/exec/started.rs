@@ -5,7 +5,7 @@ use anyns_trap::Execed;
 
 use super::Start;
 use super::elf::Interpreter;
-use crate::procfs::read_file;
+use crate::procfs::read_record;
 
 /// The running program is not the one that was judged: somebody exchanged it meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ struct Vector(Vec<u8>);
 
 impl Vector {
     fn of(tid: i32) -> Vector {
-        Vector(read_file(&format!("/proc/{tid}/auxv")).unwrap_or_default())
+        Vector(read_record(&format!("/proc/{tid}/auxv")).unwrap_or_default())
     }
 
     fn get(&self, wanted: u64) -> Option<u64> {

@@ -353,7 +353,7 @@ pub(crate) fn read_record(path: &str) -> Result<Vec<u8>, Errno> {
 /// again: the random bytes that the kernel gives each (getauxval(3), AT_RANDOM).
 pub(crate) fn program_mark(tgid: i32) -> Result<[u8; 16], Errno> {
     const WORD: usize = size_of::<u64>();
-    let vector = read_file(&format!("/proc/{tgid}/auxv"))?;
+    let vector = read_record(&format!("/proc/{tgid}/auxv"))?;
     if vector.is_empty() {
         // A zombie runs nothing.
         return Err(Errno::SRCH);

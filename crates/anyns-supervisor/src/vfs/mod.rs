@@ -247,22 +247,26 @@ pub(crate) fn find(who: Seeker<'_>, dirfd: i32, path: &CStr, follow: bool) -> Re
     }
     // Magic links lead to what *we* have open under that number, so they are refused here and
     // walked with the guest's numbers instead; so is everything that turns out to lie in /proc.
-    let quick = rustix::fs::openat2(
-        at,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC | nofollow,
-        Mode::empty(),
-        ResolveFlags::NO_MAGICLINKS,
-    );
-    match quick {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | nofollow;
+    let quick = |resolve| {
+        let resolve = ResolveFlags::NO_MAGICLINKS | resolve;
+        rustix::fs::openat2(at, path, flags, Mode::empty(), resolve)
+    };
+    match quick(ResolveFlags::empty()) {
         Ok(fd) => {
             let stat = rustix::fs::fstat(&fd)?;
             if stat.st_dev != who.sight.proc().device() {
                 return Ok(Place::on_host(fd, stat, None));
             }
         }
-        // ELOOP may be a magic link; anything else may come from the wrong `/proc/self`.
-        Err(Errno::LOOP | Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => {}
+        // ELOOP may be a magic link; anything else may come from the wrong `/proc/self`, but not if the
+        // path has not left the file system of the root directory when it ends.
+        Err(Errno::LOOP) => {}
+        Err(errno @ (Errno::NOENT | Errno::ACCESS | Errno::NOTDIR)) => {
+            if base.is_none() && quick(ResolveFlags::NO_XDEV).err() == Some(errno) {
+                return Err(errno.into());
+            }
+        }
         Err(other) => return Err(other.into()),
     }
     walk::walk(who, base, path.to_bytes(), follow)
