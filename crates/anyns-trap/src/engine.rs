@@ -4,8 +4,8 @@
 //! costs no hand-over. Before serving, a thread that was the last one waiting sends a spare thread
 //! to wait in its place (or starts one), unless the call is brief ([`brief`](crate::brief)): a call
 //! that blocks never keeps others from being received.
-//! Few wait at a time because the kernel wakes *all* that wait for each call, and only one while there is
-//! no crowd of callers ([`crowd`](crate::crowd)).
+//! Few wait at a time because the kernel wakes *all* that wait for each call, and for a lone caller
+//! only one ([`lone`](crate::lone)).
 //!
 //! Locks: `Pool::spares` is a leaf.
 
@@ -22,8 +22,8 @@ use parking_lot::{Condvar, Mutex};
 use crate::brief::Brief;
 use crate::call::{Answered, Call};
 use crate::chain::Tree;
-use crate::crowd::Crowd;
 use crate::held::Route;
+use crate::lone::Lone;
 use crate::notify::{Port, Received, Told};
 use crate::seats::{Place, Seats, spawn};
 use crate::stop::minder::Minder;
@@ -126,13 +126,13 @@ pub struct Engine {
 struct Pool {
     port: Arc<Port>,
     server: Arc<dyn Serve>,
-    /// How many threads shall wait for calls at a time, if there is a crowd of callers.
+    /// How many threads shall wait for calls at a time, if there is no lone caller.
     wanted: isize,
     /// How many do.
     waiting: AtomicIsize,
     /// How many will soon again: they serve a call that is brief.
     soon: AtomicIsize,
-    crowd: Crowd,
+    lone: Lone,
     seats: Seats,
     brief: Brief,
     /// All threads of the pool.
@@ -186,9 +186,9 @@ impl Engine {
             (plan.back_end() == BackEnd::Notify).then(|| Minder::new(plan.pass(), server.clone()));
         // What is stopped is not told.
         let births = plan.back_end() == BackEnd::Notify && server.hears_of_births();
-        let crowd = Crowd::new(births);
+        let lone = Lone::new(births);
         let pool =
-            tree.listener.map(|listener| Pool::start(listener, minder, server, workers, crowd));
+            tree.listener.map(|listener| Pool::start(listener, minder, server, workers, lone));
         let pool = pool.transpose()?;
         Ok(Engine { pool, stops })
     }
@@ -244,7 +244,7 @@ impl Pool {
         minder: Option<Minder>,
         server: Arc<dyn Serve>,
         workers: usize,
-        crowd: Crowd,
+        lone: Lone,
     ) -> io::Result<Arc<Pool>> {
         let reaper = Arc::clone(&server);
         let reaped = Box::new(move |tid, status| reaper.reaped(tid, status));
@@ -255,7 +255,7 @@ impl Pool {
             wanted: count as isize,
             waiting: AtomicIsize::new(0),
             soon: AtomicIsize::new(0),
-            crowd,
+            lone,
             seats: Seats::new(),
             brief: Brief::default(),
             threads: AtomicUsize::new(0),
@@ -335,7 +335,7 @@ impl Pool {
 
     /// Whether a call is so brief that nobody need wait for others meanwhile.
     fn is_brief(self: &Arc<Self>, nr: i64) -> bool {
-        if self.crowd.is_first() {
+        if self.lone.is_first() {
             return true;
         }
         self.server.is_brief(nr)
@@ -376,13 +376,12 @@ impl Pool {
         let mut place = Place::default();
         trace::stay::count_calls();
         while !self.ended.load(Ordering::Relaxed) {
-            self.seats.sit(&mut place, self.crowd.is_there());
+            self.seats.sit(&mut place, !self.lone.is_on());
             let received = self.port.receive();
             self.seats.rise(&mut place);
             match received {
                 Received::Call(told) => {
-                    let caller = told.tid;
-                    self.crowd.note(&told);
+                    self.lone.note(&told);
                     self.brief.note();
                     let is_brief = self.is_brief(told.nr);
                     let soon = self.soon.fetch_add(isize::from(is_brief), Ordering::Relaxed);
@@ -398,8 +397,7 @@ impl Pool {
                     if is_crowded {
                         self.port.keep_together(true);
                     }
-                    self.crowd.call_is_over(caller, || self.port.has_call());
-                    trace::stay::call_is_over(!self.crowd.is_there());
+                    trace::stay::call_is_over(self.lone.is_on());
                     self.soon.fetch_sub(isize::from(is_brief), Ordering::Relaxed);
                     if !self.wait_again() && !self.rest() {
                         return;
@@ -415,7 +413,7 @@ impl Pool {
 
     /// How many threads shall wait for calls.
     fn wanted(&self) -> isize {
-        if self.crowd.is_there() { self.wanted } else { 1 }
+        if self.lone.is_on() { 1 } else { self.wanted }
     }
 
     /// Counts the calling thread as waiting again, unless enough are.

@@ -91,20 +91,11 @@ impl Port {
         }
     }
 
-    /// Whether a call waits to be received.
-    pub(crate) fn has_call(&self) -> bool {
-        self.polled(PollFlags::IN)
-    }
-
     /// Whether no task uses the filter any more.
     pub(crate) fn hung_up(&self) -> bool {
-        self.polled(PollFlags::HUP)
-    }
-
-    fn polled(&self, what: PollFlags) -> bool {
-        let mut fds = [PollFd::new(&self.fd, what)];
+        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) && fds[0].revents().contains(what)
+        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) && fds[0].revents().contains(PollFlags::HUP)
     }
 
     /// Waits until no task uses the filter any more.

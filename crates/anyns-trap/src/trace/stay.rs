@@ -2,7 +2,7 @@
 //! there, and would have it woken on an idle one otherwise.
 //!
 //! To stay and to be free again takes some microseconds, so a worker that counts its calls stays for a few
-//! dozen of them, as long as it serves alone: then who calls comes to where it is.
+//! dozen of them, as long as it serves a lone caller, who comes to where it is.
 
 use std::cell::{Cell, RefCell};
 
@@ -52,12 +52,12 @@ pub(crate) fn end() {
     }
 }
 
-/// A call is over, and the thread serves alone or not.
-pub(crate) fn call_is_over(is_alone: bool) {
+/// A call is over; the next may be the same caller's, if that is a lone one.
+pub(crate) fn call_is_over(is_lone: bool) {
     let stays = STAY.with_borrow_mut(|stay| {
         let left = stay.as_mut().map(|stay| &mut stay.left)?;
         *left = left.saturating_sub(1);
-        Some(is_alone && *left > 0)
+        Some(is_lone && *left > 0)
     });
     if stays == Some(false) {
         free();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn who_counts_calls_stays_for_some_of_them() {
+    fn who_counts_calls_stays_for_some_of_a_lone_callers() {
         let before = choice();
         let narrow = 1;
         std::thread::spawn(move || {
