@@ -161,6 +161,16 @@ impl Supervisor {
             || procfs::thread_group(pid).is_some_and(|group| self.chain.contains(&group))
     }
 
+    /// Tells whether a call is told for the numbers of pid namespaces and these do not matter: nobody is in
+    /// one of ours, or it is about the caller itself, who is not known yet, and so no init. (Whoever was
+    /// seen to wait for a semaphore has to be seen to call again.)
+    fn is_the_kernels(&self, call: &Call) -> bool {
+        let (nr, tid) = (call.nr(), call.tid().0);
+        let by_host = table::is_about_numbers(nr) && !self.guests.any_numbered()
+            || table::is_about_itself(nr, call.args()[0], tid) && self.guests.peek(tid).is_none();
+        by_host && !self.ipc.waiters.any()
+    }
+
     /// The entry of thread `tid`, or what is left of it while it is a zombie: whom a call is about,
     /// who need not be alive.
     pub(crate) fn find_subject(&self, tid: i32) -> Option<Arc<Guest>> {
@@ -184,6 +194,9 @@ impl Supervisor {
     /// Enters an unknown task if it is a thread of a process we know, or the child of a guest that
     /// could not be followed.
     fn recognise(&self, tid: i32) -> Option<Arc<Guest>> {
+        if let Some(known) = self.guests.enter_likely(tid) {
+            return Some(known);
+        }
         let native = Native::read(tid).ok()?;
         self.guests
             .enter_thread(tid, native.tgid)
@@ -408,10 +421,7 @@ impl Supervisor {
 
 impl Serve for Supervisor {
     fn serve(&self, call: Call) -> Answered {
-        if table::is_about_numbers(call.nr())
-            && !self.guests.any_numbered()
-            && !self.ipc.waiters.any()
-        {
+        if self.is_the_kernels(&call) {
             return call.resume();
         }
         let mut cx = Cx::new(self, call);

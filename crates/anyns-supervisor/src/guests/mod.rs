@@ -21,7 +21,7 @@ mod zombie;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use nsproxy::{Status, Task};
 use parking_lot::{Mutex, RwLock};
@@ -42,6 +42,8 @@ pub(crate) struct Guests {
     count: AtomicUsize,
     traced: AtomicUsize,
     quiet: AtomicUsize,
+    /// The process that was the last to make a thread that is not followed.
+    made_quietly: AtomicI32,
     numbered: AtomicUsize,
     births: Arc<AtomicUsize>,
     share_files: AtomicBool,
@@ -67,6 +69,7 @@ impl Guests {
             count: AtomicUsize::new(0),
             traced: AtomicUsize::new(0),
             quiet: AtomicUsize::new(0),
+            made_quietly: AtomicI32::new(0),
             numbered: AtomicUsize::new(0),
             births: Arc::default(),
             share_files: AtomicBool::new(false),

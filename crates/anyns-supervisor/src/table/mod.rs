@@ -147,6 +147,13 @@ pub(crate) fn is_about_numbers(nr: i64) -> bool {
     entry(nr).is_some_and(|entry| entry.numbers)
 }
 
+/// Whether call number `nr` of a thread, with this first argument, is told for numbers and is about that
+/// thread itself.
+pub(crate) fn is_about_itself(nr: i64, first: u64, tid: i32) -> bool {
+    let about = |entry: &Entry| matches!(entry.when, When::Given(0)) && first as i32 == tid;
+    nr == libc::SYS_gettid || entry(nr).is_some_and(|entry| entry.numbers && about(entry))
+}
+
 /// Name of the manual page of call number `nr`, for messages.
 pub(crate) fn manual(nr: i64) -> &'static str {
     entry(nr).map_or("?", |entry| entry.manual)
