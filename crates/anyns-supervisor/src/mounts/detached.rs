@@ -27,21 +27,23 @@ impl Detached {
     /// What it shows, and whether it still is in no namespace.
     pub(crate) fn view(&self, mounts: &Mounts) -> (Arc<View>, bool) {
         let table = self.tree.table();
-        let mut view = self.view.lock();
+        let known = self.view.lock().clone();
         if table.get(table.root()).is_none() {
-            return (view.clone(), false);
+            return (known, false);
         }
-        let old = (view.generation() != table.generation() || !view.is_right(mounts.renames()))
-            .then(|| view.clone());
-        if let Some(old) = &old {
-            *view = Arc::new(View::new(mounts, self.tree.id(), &table, None, Some(old)));
+        if view_is_now(&known, &table, mounts) {
+            return (known, true);
         }
+        let now = Arc::new(View::new(mounts, self.tree.id(), &table, None, Some(&known)));
         // The last of a file system may go with the old one.
-        let now = view.clone();
-        drop(view);
+        let old = std::mem::replace(&mut *self.view.lock(), now.clone());
         drop(old);
         (now, true)
     }
+}
+
+fn view_is_now(view: &View, table: &Table, mounts: &Mounts) -> bool {
+    view.generation() == table.generation() && view.is_right(mounts.renames())
 }
 
 /// The trees whose descriptors are open.
