@@ -352,7 +352,8 @@ impl<'a> Cx<'a> {
     pub(crate) fn borrow(&mut self, number: i32) -> Result<std::os::fd::OwnedFd, Trouble> {
         let lent =
             self.lent.get_or_insert_with(|| self.sup.lent.take(self.tid, self.nr, self.args));
-        if let Some((_, fd)) = lent.iter().find(|(of, _)| *of == number) {
+        if let Some((_, sent)) = lent.iter().find(|(of, _)| *of == number) {
+            let fd = sent.as_ref().map_err(|errno| *errno)?;
             return Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?);
         }
         match crate::syscalls::getdents::borrow(self.tid, number) {
@@ -369,13 +370,13 @@ impl<'a> Cx<'a> {
         }
         // It sends it, and makes its call anew.
         let answered = match call.stop().and_then(|held| held.lend(number)) {
-            Ok((Ok(fd), held)) => {
+            // That it has none, too, may be but a part of the answer.
+            Ok((lent, held)) => {
                 let mut sent = self.lent.take().unwrap_or_default();
-                sent.push((number, fd));
+                sent.push((number, lent.map_err(Errno::from_raw_os_error)));
                 self.sup.lent.keep(self.tid, self.nr, self.args, sent);
                 held.again()
             }
-            Ok((Err(errno), held)) => held.ret(-i64::from(errno)),
             Err(Failed::Untraceable(call)) => call.errno(libc::EPERM),
             Err(failed) => failed.settle(),
         };

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::maps::HashMap;
 
@@ -12,8 +13,8 @@ const MAX: usize = 64;
 
 type Asked = (i64, [u64; 6]);
 
-/// What one call is about: descriptors by the caller's numbers.
-pub(crate) type Sent = Vec<(i32, OwnedFd)>;
+/// What one call is about: descriptors by the caller's numbers, or why there are none.
+pub(crate) type Sent = Vec<(i32, Result<OwnedFd, Errno>)>;
 
 /// What was sent, by thread and call.
 #[derive(Debug, Default)]

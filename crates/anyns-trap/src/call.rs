@@ -45,6 +45,9 @@ enum Door {
     Stands(Box<Standing>),
 }
 
+/// Of the kernel's own: EINTR after a signal with a handler without SA_RESTART, else the call is made anew.
+const ERESTARTSYS: i32 = 512;
+
 impl Call {
     pub(crate) fn told(port: Arc<Port>, told: Told) -> Call {
         Call { told, door: Some(Door::Told(port)) }
@@ -185,6 +188,16 @@ impl Call {
     /// Ends the call with a (positive) error number.
     pub fn errno(mut self, errno: i32) -> Answered {
         self.end(-i64::from(errno))
+    }
+
+    /// The errno to end it with because a signal has come that waits for the caller to go on. Where calls
+    /// are told the kernel then makes it anew if there is no handler, or one with SA_RESTART, unless this
+    /// call never `restarts`; where the caller stands it is EINTR in any case.
+    pub fn interruption(&self, restarts: bool) -> i32 {
+        match self.door {
+            Some(Door::Told(_)) if restarts => ERESTARTSYS,
+            _ => libc::EINTR,
+        }
     }
 
     /// Ends it with a result, or a negative error number.

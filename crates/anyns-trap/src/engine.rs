@@ -338,7 +338,8 @@ impl Pool {
         if self.lone.is_first() {
             return true;
         }
-        self.server.is_brief(nr)
+        // Whether a handler is to be minded is seen at once.
+        (nr == libc::SYS_rt_sigaction || self.server.is_brief(nr))
             && self.brief.is_looked_at(|| {
                 let pool = Arc::clone(self);
                 self.add("anyns-relief", move || {

@@ -82,6 +82,15 @@ fn messages() {
 }
 
 #[test]
+fn fifos() {
+    equal_in(
+        "views-fifos",
+        &[Place::Refused, Place::Confined],
+        &["mns sh -c 'mount -t tmpfs t d; cd d; timeout 20 python3 -B $G/fifo.py'"],
+    );
+}
+
+#[test]
 fn trees_in_no_namespace() {
     equal_in(
         "views-trees",
@@ -94,12 +103,21 @@ fn trees_in_no_namespace() {
 }
 
 #[test]
+fn a_full_file_system() {
+    equal_in(
+        "views-full",
+        &[Place::Refused, Place::Confined],
+        &["mns sh -c 'mount -t tmpfs -o nr_inodes=6 x d; cd d; sh $G/full.sh'"],
+    );
+}
+
+#[test]
 fn readonly() {
     equal_in(
         "views-readonly",
         &[Place::Refused, Place::Confined],
         &[
-            "mkdir w/dir; mns sh -c 'mount --bind w d; python3 -B $G/readonly.py $D; mount -o remount,bind,ro d; python3 -B $G/readonly.py $D; mount -o remount,bind,rw d; python3 -B $G/readonly.py $D; cd w; python3 -B $G/readonly.py $W'",
+            "mkdir w/dir; mns sh -c 'mount --bind w w; R=\"python3 -B $G/readonly.py $W\"; $R; mount -o remount,bind,ro w; $R; mount -o remount,bind,rw w; $R'",
             "mkdir w/dir; mns python3 -B $G/readonly.py $W; python3 -B $G/readonly.py $W",
         ],
     );

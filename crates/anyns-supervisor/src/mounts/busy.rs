@@ -21,7 +21,7 @@ impl Mounts {
         let Some(mount) = table.get(target.mount()) else { return false };
         let super_id = mount.sb.id();
         match self.made(super_id).as_deref() {
-            Some(What::Tmpfs(_) | What::Ramfs | What::Mqueue(_) | What::Overlay(_)) => {}
+            Some(What::Tmpfs(..) | What::Ramfs | What::Mqueue(_) | What::Overlay(_)) => {}
             _ => return false,
         }
         let overlay = self.overlay(super_id);

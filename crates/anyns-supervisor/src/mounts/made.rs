@@ -20,6 +20,7 @@ use super::options::{self, Devpts, Given, Tmpfs};
 use super::overlay::{Asked, Options, Overlay};
 use super::pts::Pts;
 use super::spots::open_path;
+use super::usage::{Taken, Usage, usage};
 use crate::maps::HashMap;
 
 /// The highest minor number of a device that is none: the kernel gives them out from below.
@@ -33,8 +34,8 @@ const ROOT_NAME: &str = "root";
 pub(crate) enum What {
     /// Every process of a pid namespace.
     Proc(nsproxy::Arc<PidNs>),
-    /// A directory of ours, with its limits.
-    Tmpfs(Mutex<Tmpfs>),
+    /// A directory of ours, with its limits, and how many files it holds.
+    Tmpfs(Mutex<Tmpfs>, Taken),
     /// A directory of ours.
     Ramfs,
     /// Terminals of the host's.
@@ -185,9 +186,9 @@ impl Mounts {
                 (What::Ramfs, mode, shown.join(","))
             }
             _ => {
-                asked.change(given, &by.user, true)?;
+                asked.change(given, &by.user, None)?;
                 let (mode, shown) = (asked.mode, asked.shown(given));
-                (What::Tmpfs(Mutex::new(asked)), mode, shown)
+                (What::Tmpfs(Mutex::new(asked), Taken::unknown()), mode, shown)
             }
         };
         let (room, root) = self.made.furnished()?;
@@ -327,12 +328,36 @@ impl Mounts {
         user: &UserNs,
     ) -> Result<(), Errno> {
         match kind {
-            "tmpfs" => Tmpfs::of(0, 0).change(given, user, true),
+            "tmpfs" => Tmpfs::of(0, 0).change(given, user, None),
             "ramfs" => options::ramfs_mode(given).map(drop),
             "devpts" => Devpts::default().change(given, user),
             "proc" => options::check_proc(given),
             "overlay" => Asked::read(given).map(drop),
             _ => given.none(),
+        }
+    }
+
+    /// What a file system of a guest's holds.
+    fn used(&self, super_id: u64) -> Usage {
+        let top = self.spot(Dentry { super_id, id: 0 });
+        top.and_then(|top| usage(&top.fd).ok()).unwrap_or_default()
+    }
+
+    /// Takes room for one file more in a file system; false if it has none.
+    pub(crate) fn take_room(&self, super_id: u64) -> bool {
+        match self.made.get(super_id).as_deref() {
+            Some(What::Tmpfs(limits, taken)) => {
+                let limit = limits.lock().inodes;
+                taken.take(limit, || self.used(super_id).inodes)
+            }
+            _ => true,
+        }
+    }
+
+    /// The file was not made after all.
+    pub(crate) fn give_room_back(&self, super_id: u64) {
+        if let Some(What::Tmpfs(_, taken)) = self.made.get(super_id).as_deref() {
+            taken.give_back();
         }
     }
 
@@ -348,9 +373,14 @@ impl Mounts {
     ) -> Result<(), Errno> {
         let Some(what) = self.made.get(sb.id()) else { return Ok(()) };
         match &*what {
-            What::Tmpfs(limits) => {
+            What::Tmpfs(limits, _) => {
+                let used = if given.words().next().is_none() {
+                    Usage::default()
+                } else {
+                    self.used(sb.id())
+                };
                 let mut limits = limits.lock();
-                limits.change(given, user, false)?;
+                limits.change(given, user, Some(used))?;
                 sb.set_options(&limits.shown(given));
             }
             What::Devpts(pts) => sb.set_options(&pts.reconfigure(given, user)?),

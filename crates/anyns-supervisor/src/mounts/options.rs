@@ -2,6 +2,7 @@
 //!
 //! Not here: who may mount; what is done with a limit.
 
+use super::usage::Usage;
 use nsproxy::UserNs;
 use rustix::io::Errno;
 
@@ -133,16 +134,16 @@ impl Tmpfs {
         Tmpfs { blocks: half, inodes: half, mode: Tmpfs::MODE, uid, gid, huge: None, wide: false }
     }
 
-    /// Changes what is asked for. `is_new`: it is being made; only then it can have another mode or
-    /// owner, though a remount may name them.
+    /// Changes what is asked for. `used` is what it holds; nothing yet if it is being made, and only then
+    /// it can have another mode or owner, though a remount may name them.
     ///
     /// # Errors
-    /// EINVAL.
+    /// EINVAL, also for less than it holds.
     pub(crate) fn change(
         &mut self,
         given: &Given,
         user: &UserNs,
-        is_new: bool,
+        used: Option<Usage>,
     ) -> Result<(), Errno> {
         let mut new = self.clone();
         for (key, value) in &given.words {
@@ -167,11 +168,15 @@ impl Tmpfs {
                 _ => return Err(Errno::INVAL),
             }
         }
-        if !is_new {
+        if let Some(used) = used {
             (new.mode, new.uid, new.gid) = (self.mode, self.uid, self.gid);
-            // What has no limit cannot get one: nobody has counted.
-            let gets = |old: Option<u64>, new: Option<u64>| old.is_none() && new.is_some();
-            if gets(self.blocks, new.blocks) || gets(self.inodes, new.inodes) {
+            // What has no limit cannot get one, since nobody has counted; nor can there be less than there is.
+            let cannot = |old: Option<u64>, new: Option<u64>, used: u64| {
+                old.is_none() && new.is_some() || old != new && new.is_some_and(|new| new < used)
+            };
+            if cannot(self.blocks, new.blocks, used.blocks)
+                || cannot(self.inodes, new.inodes, used.inodes)
+            {
                 return Err(Errno::INVAL);
             }
         }
@@ -364,7 +369,7 @@ mod tests {
         let system = nsproxy::System::new(nsproxy::Config::default());
         let given = Given::read(text.as_bytes(), 0)?;
         let mut asked = Tmpfs::of(0, 0);
-        asked.change(&given, &system.init_user(), true)?;
+        asked.change(&given, &system.init_user(), None)?;
         Ok(asked.shown(&given))
     }
 

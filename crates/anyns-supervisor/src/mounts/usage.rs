@@ -3,6 +3,7 @@
 //! The host knows no limit for a directory, so it is counted when somebody asks.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,6 +22,39 @@ pub(crate) struct Usage {
     pub(crate) blocks: u64,
     /// Files and directories, itself included.
     pub(crate) inodes: u64,
+}
+
+/// How many files a tmpfs holds at most: what is removed is not heard of, but counted anew when it seems
+/// to be full.
+#[derive(Debug)]
+pub(crate) struct Taken(AtomicU64);
+
+impl Taken {
+    /// Of one in which nobody has counted.
+    pub(crate) fn unknown() -> Taken {
+        Taken(AtomicU64::new(u64::MAX))
+    }
+
+    /// Takes room for one file more, of so many; false if there is none. `count` says how many there are.
+    pub(crate) fn take(&self, limit: Option<u64>, count: impl FnOnce() -> u64) -> bool {
+        // More are not counted.
+        let Some(limit) = limit.filter(|limit| *limit < MOST) else {
+            self.0.store(u64::MAX, Ordering::Relaxed);
+            return true;
+        };
+        let one_more = |taken: u64| (taken < limit).then(|| taken + 1);
+        if self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok() {
+            return true;
+        }
+        self.0.store(count(), Ordering::Release);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+
+    /// The file was not made after all.
+    pub(crate) fn give_back(&self) {
+        let one_less = |taken: u64| (taken != u64::MAX).then(|| taken.saturating_sub(1));
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
+    }
 }
 
 /// Counts what is in a directory and below.
@@ -69,6 +103,19 @@ fn enter(at: impl AsFd, name: &std::ffi::CStr) -> Result<rustix::fs::Dir, Errno>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_full_is_counted_anew() {
+        let taken = Taken::unknown();
+        assert!(taken.take(Some(3), || 1), "the root directory");
+        assert!(taken.take(Some(3), || unreachable!("there is room")));
+        assert!(!taken.take(Some(3), || 3));
+        assert!(taken.take(Some(3), || 2), "one was removed");
+        taken.give_back();
+        assert!(taken.take(Some(3), || unreachable!("there is room")));
+        assert!(taken.take(None, || unreachable!("there is no limit")));
+        assert!(!taken.take(Some(3), || 3), "nobody has counted");
+    }
 
     #[test]
     fn everything_is_counted() {

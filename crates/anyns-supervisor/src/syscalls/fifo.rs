@@ -50,16 +50,13 @@ pub(super) fn open(cx: &mut Cx<'_>, fd: &OwnedFd, flags: OFlags) -> Served {
     }
 }
 
-/// Whether a signal has come that would end the caller's wait. Where calls are told, the call itself
-/// ends then; where the caller stands, the signal waits for it to go on.
+/// Whether a signal has come that would end the caller's wait: it waits for the caller to go on, but for
+/// one that kills, which the kernel sees to.
 pub(super) fn is_interrupted(call: &Call) -> bool {
     const IGNORED: u64 = 1 << (libc::SIGCHLD - 1)
         | 1 << (libc::SIGCONT - 1)
         | 1 << (libc::SIGURG - 1)
         | 1 << (libc::SIGWINCH - 1);
-    if !call.is_stopped() {
-        return false;
-    }
     let text = read_file(&format!("/proc/{}/status", call.tid().0)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let set = |name: &str| {
@@ -100,5 +97,6 @@ fn serve(call: Call, fd: OwnedFd, flags: OFlags, cloexec: bool) {
     let other = if flags.contains(OFlags::WRONLY) { OFlags::RDONLY } else { OFlags::WRONLY };
     let _ = rustix::fs::open(path, other | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
     let _ = hear.recv_timeout(Duration::from_secs(1));
-    drop(call.errno(libc::EINTR));
+    let errno = call.interruption(true);
+    drop(call.errno(errno));
 }

@@ -268,7 +268,8 @@ impl Patience {
             return Err(Trouble::Gone);
         }
         if fifo::is_interrupted(cx.held()) {
-            return Err(Errno::INTR.into());
+            let restarts = matches!(self, Patience::Endless);
+            return Err(Errno::from_raw_os_error(cx.held().interruption(restarts)).into());
         }
         let begin = Instant::now();
         let look = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as i64 };

@@ -72,7 +72,7 @@ pub(crate) fn put<T>(
     make: impl Fn(&OwnedFd, &CStr) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     match overlay(cx, &at.place) {
-        None => make(&at.place.fd, &at.name),
+        None => cx.make_in(at, make),
         Some(_) if !is_name(at) => Err(Errno::EXIST),
         Some(overlay) if at.slash && sort != FileType::Directory => {
             let there = overlay.step(&at.place.fd, trimmed(at).as_bytes());

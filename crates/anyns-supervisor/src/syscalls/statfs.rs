@@ -53,7 +53,7 @@ pub(crate) fn statfs(cx: &mut Cx<'_>) -> Served {
 
 fn told(cx: &Cx<'_>, place: &Place, mount: &Backed) -> Result<[u64; WORDS], Trouble> {
     let mut words = match cx.sup.mounts.made(mount.sb.id()).as_deref() {
-        Some(What::Tmpfs(limits)) => {
+        Some(What::Tmpfs(limits, _)) => {
             let (blocks, inodes) = {
                 let limits = limits.lock();
                 (limits.blocks, limits.inodes)

@@ -1,5 +1,8 @@
 //! Whether a name may be made in a directory or taken out of it, as far as the mounts have a say.
 
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -31,6 +34,29 @@ impl Cx<'_> {
             (Err(_), Err(errno)) => Err(errno),
             (Ok(()), _) => Ok(()),
         }
+    }
+
+    /// Makes something under a name of a directory, if its file system has room for one file more.
+    ///
+    /// # Errors
+    /// ENOSPC, and those of `make`.
+    pub(crate) fn make_in<T>(
+        &self,
+        at: &Parent,
+        make: impl Fn(&OwnedFd, &CStr) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let mounts = &self.sup.mounts;
+        let sb = at.place.seen_through().map(|mount| mount.sb.id());
+        let has_room = sb.is_none_or(|sb| mounts.take_room(sb));
+        // What cannot be made for another reason is refused for that.
+        if !has_room && may_be_made(at) {
+            return Err(Errno::NOSPC);
+        }
+        let made = make(&at.place.fd, &at.name);
+        if let Some(sb) = sb.filter(|_| has_room && made.is_err()) {
+            mounts.give_room_back(sb);
+        }
+        made
     }
 
     /// Checks that a name can be taken out of its directory.
@@ -80,4 +106,14 @@ impl Cx<'_> {
             false => Ok(Some(is_directory)),
         }
     }
+}
+
+/// Whether a name is free in a directory in which the caller may make one.
+fn may_be_made(at: &Parent) -> bool {
+    let directory = &at.place.fd;
+    let name = trimmed(at);
+    let there =
+        rustix::fs::accessat(directory, &*name, Access::EXISTS, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    let writes = Access::WRITE_OK | Access::EXEC_OK;
+    !there && rustix::fs::accessat(directory, c".", writes, AtFlags::EACCESS).is_ok()
 }

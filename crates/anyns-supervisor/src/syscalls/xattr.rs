@@ -93,11 +93,8 @@ struct Object {
     overlay: Option<Arc<Overlay>>,
 }
 
-/// Finds the object; `None` if the kernel finds it as well as we do.
-fn object(cx: &Cx<'_>, named: Named) -> Result<Option<Object>, Trouble> {
-    if cx.tree().is_none() {
-        return Ok(None);
-    }
+/// Finds the object.
+fn object(cx: &Cx<'_>, named: Named) -> Result<Object, Trouble> {
     let place = match named {
         Named::Open => {
             let fd = cx.int(0);
@@ -108,7 +105,7 @@ fn object(cx: &Cx<'_>, named: Named) -> Result<Option<Object>, Trouble> {
     };
     let path = own_path(place.object());
     let overlay = overlay(cx, &place);
-    Ok(Some(Object { place, path, overlay }))
+    Ok(Object { place, path, overlay })
 }
 
 impl Object {
@@ -124,22 +121,25 @@ impl Object {
 }
 
 fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
-    let Some(object) = object(cx, named)? else { return Ok(Verdict::Continue) };
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    // What is given is looked at before the object (since Linux 6.13).
+    let flags = if removes { 0 } else { cx.arg(4) as u32 };
+    if flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) as u32 != 0 {
+        return Err(Errno::INVAL.into());
+    }
     let name = name(cx)?;
     let mut value = Vec::new();
-    let mut flags = 0;
     if !removes {
         let size = cx.arg(3) as usize;
-        flags = cx.arg(4) as u32;
-        if flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) as u32 != 0 {
-            return Err(Errno::INVAL.into());
-        }
         if size > VALUE_MAX {
             return Err(Errno::TOOBIG.into());
         }
         value.resize(size, 0);
         cx.mem().read(cx.arg(2), &mut value)?;
     }
+    let object = object(cx, named)?;
     if named != Named::Open {
         writable(&object.place)?;
     }
@@ -170,8 +170,11 @@ fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
 }
 
 fn look(cx: &mut Cx<'_>, named: Named) -> Served {
-    let Some(object) = object(cx, named)? else { return Ok(Verdict::Continue) };
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
     let name = name(cx)?;
+    let object = object(cx, named)?;
     if object.is_link() {
         return Err(Errno::NODATA.into());
     }
@@ -184,7 +187,10 @@ fn look(cx: &mut Cx<'_>, named: Named) -> Served {
 }
 
 fn all(cx: &mut Cx<'_>, named: Named) -> Served {
-    let Some(object) = object(cx, named)? else { return Ok(Verdict::Continue) };
+    if cx.tree().is_none() {
+        return Ok(Verdict::Continue);
+    }
+    let object = object(cx, named)?;
     if object.is_link() {
         return Ok(Verdict::Return(0));
     }

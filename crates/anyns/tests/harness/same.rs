@@ -1,5 +1,7 @@
 //! Shell scripts that have to print the same natively and hosted.
 
+use std::path::Path;
+
 use super::normal::{Normal, apply};
 use super::{Line, Place, Scratch, is_root, report, run};
 
@@ -33,6 +35,7 @@ pub fn same(all: &Scripts<'_>, prepare: impl Fn(&Scratch)) {
     }
     let scratch = Scratch::new(name);
     prepare(&scratch);
+    all.scripts.iter().chain([&all.start]).for_each(|script| provide(&scratch, script));
     let only = std::env::var("ANYNS_ONLY").unwrap_or_default();
     let mut failed = Vec::new();
     let mut equal = 0;
@@ -62,6 +65,23 @@ pub fn same(all: &Scripts<'_>, prepare: impl Fn(&Scratch)) {
     }
     println!("{name}: {equal} scripts equal, {} differences", failed.len());
     assert!(failed.is_empty(), "{name}: native and hosted differ\n\n{}", failed.join("\n"));
+}
+
+/// Puts the guests that a script names where it finds them. One that is not there would be missed alike
+/// in all places.
+fn provide(scratch: &Scratch, script: &str) {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests");
+    let named = ["$GUESTS/", "$G/"].into_iter().flat_map(|at| script.split(at).skip(1));
+    for rest in named {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && !"._-".contains(c));
+        let name = &rest[..end.unwrap_or(rest.len())];
+        if !name.contains('.') || scratch.path().join(name).exists() {
+            continue;
+        }
+        let text = std::fs::read_to_string(guests.join(name));
+        let text = text.unwrap_or_else(|error| panic!("{script}: {name}: {error}"));
+        scratch.file(name, &text);
+    }
 }
 
 /// Scripts with somebody outside, `$OUT`, who was started before, and whose number they do not print.
