@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::Supervisor;
 use crate::descriptors::Given;
 use crate::guests::{Guest, threads};
+use crate::mounts::Detached;
 use crate::numbers::View;
 use crate::procfs::Native;
 use crate::trouble::Trouble;
@@ -281,12 +282,15 @@ impl<'a> Cx<'a> {
         Seeker { tid: self.tid, sight: self, scene }
     }
 
-    /// Whether a descriptor of the caller's stands for a tree of mounts, so that to the kernel it is
-    /// something else.
-    pub(crate) fn is_tree(&self, fd: i32) -> bool {
-        let stat = (self.sup.descriptors.len() > 0).then(|| vfs::stat_descriptor(self.tid, fd));
-        let given = stat.and_then(|stat| self.sup.descriptors.given(&stat.ok()?));
-        matches!(given, Some(Given::Tree(_)))
+    /// The tree of mounts that what was opened stands for: to the kernel it is something else.
+    pub(crate) fn tree_of(&self, opened: &std::os::fd::OwnedFd) -> Option<Arc<Detached>> {
+        if self.sup.descriptors.len() == 0 {
+            return None;
+        }
+        match self.sup.descriptors.given(&rustix::fs::fstat(opened).ok()?) {
+            Some(Given::Tree(tree)) => Some(tree),
+            _ => None,
+        }
     }
 
     /// What the caller sees of the mounts of its namespace, if that is not what the host shows.

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::memory::{MemError, Memory};
-use crate::notify::{Port, Told};
+use crate::notify::{ERESTARTSYS, Port, Told};
 use crate::stop::{Keeper, Shared, Slot, gift, minder};
 use crate::trace::{
     Birth, Execed, Failed, Forked, Frozen, Held, Ran, Sender, Standing, Steer, stay,
@@ -44,9 +44,6 @@ enum Door {
     /// Before its call, stopped by its tracer.
     Stands(Box<Standing>),
 }
-
-/// Of the kernel's own: EINTR after a signal with a handler without SA_RESTART, else the call is made anew.
-const ERESTARTSYS: i32 = 512;
 
 impl Call {
     pub(crate) fn told(port: Arc<Port>, told: Told) -> Call {

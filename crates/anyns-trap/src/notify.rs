@@ -9,8 +9,10 @@ use crate::stop::minder::Minder;
 use crate::{Tid, sys};
 
 /// ERESTARTNOINTR: the kernel makes the call anew after every signal, with or without SA_RESTART.
-/// (Its sibling 512 would become EINTR under a handler without SA_RESTART.)
 pub(crate) const RESTART: i32 = 513;
+/// The same, but EINTR after a signal with a handler without SA_RESTART. A call interrupted by a signal
+/// (or by us) shows this until the kernel decides what to do.
+pub(crate) const ERESTARTSYS: i32 = 512;
 
 /// One call that was received, by notification or at a stop.
 #[derive(Clone, Copy)]

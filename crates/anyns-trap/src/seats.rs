@@ -41,6 +41,13 @@ fn all() -> rustix::io::Result<CpuSet> {
     sched_getaffinity(Some(getpid()))
 }
 
+/// One processor, of those that have a place in a mask.
+pub(crate) fn only(cpu: usize) -> Option<CpuSet> {
+    let mut mask = CpuSet::new();
+    (cpu < CpuSet::MAX_CPU).then(|| mask.set(cpu))?;
+    Some(mask)
+}
+
 pub(crate) struct Seats {
     seats: Vec<Seat>,
 }
@@ -94,11 +101,7 @@ impl Seats {
         if free == place.held {
             return;
         }
-        let mask = free.map_or_else(all, |seat| {
-            let mut mask = CpuSet::new();
-            mask.set(self.seats[seat].cpu);
-            Ok(mask)
-        });
+        let mask = free.and_then(|seat| only(self.seats[seat].cpu)).map_or_else(all, Ok);
         if mask.and_then(|mask| sched_setaffinity(None, &mask)).is_ok() {
             place.held = free;
         } else if let Some(seat) = free {

@@ -24,6 +24,16 @@ impl Detached {
         self.tree.root()
     }
 
+    /// Its mounts now.
+    pub(super) fn table(&self) -> Table {
+        self.tree.table()
+    }
+
+    /// A file or directory seen through one of the mounts of its table.
+    pub(super) fn place(&self, table: &Table, on: MountId, dentry: Dentry) -> Option<Place> {
+        self.tree.place(table, on, dentry)
+    }
+
     /// What it shows, and whether it still is in no namespace.
     pub(crate) fn view(&self, mounts: &Mounts) -> (Arc<View>, bool) {
         let table = self.tree.table();
@@ -63,7 +73,7 @@ impl Mounts {
     }
 
     /// The tree with this id, if a descriptor stands for it.
-    fn detached(&self, id: u64) -> Option<Arc<Detached>> {
+    pub(super) fn detached(&self, id: u64) -> Option<Arc<Detached>> {
         let all = self.detached.0.read();
         all.get(&id)?.upgrade()
     }
@@ -74,17 +84,5 @@ impl Mounts {
         let views = all.iter().map(|tree| tree.view(self));
         let mut views = views.filter_map(|(view, is_detached)| is_detached.then_some(view));
         views.find(|view| view.get(mount).is_some())
-    }
-
-    /// Something that is seen through one of its mounts, with the table that it is in.
-    pub(super) fn detached_place(
-        &self,
-        id: u64,
-        find: impl FnOnce(&Table) -> Option<(MountId, Dentry)>,
-    ) -> Option<Place> {
-        let tree = self.detached(id)?;
-        let table = tree.tree.table();
-        let (mount, dentry) = find(&table)?;
-        tree.tree.place(&table, mount, dentry)
     }
 }

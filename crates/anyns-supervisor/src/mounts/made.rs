@@ -338,9 +338,14 @@ impl Mounts {
     }
 
     /// What a file system of a guest's holds.
-    fn used(&self, super_id: u64) -> Usage {
-        let top = self.spot(Dentry { super_id, id: 0 });
-        top.and_then(|top| usage(&top.fd).ok()).unwrap_or_default()
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub(crate) fn used(&self, super_id: u64) -> Result<Usage, Errno> {
+        match self.spot(Dentry { super_id, id: 0 }) {
+            Some(top) => usage(&top.fd),
+            None => Ok(Usage::default()),
+        }
     }
 
     /// Takes room for one file more in a file system; false if it has none.
@@ -348,7 +353,7 @@ impl Mounts {
         match self.made.get(super_id).as_deref() {
             Some(What::Tmpfs(limits, taken)) => {
                 let limit = limits.lock().inodes;
-                taken.take(limit, || self.used(super_id).inodes)
+                taken.take(limit, || self.used(super_id).unwrap_or_default().inodes)
             }
             _ => true,
         }
@@ -374,11 +379,8 @@ impl Mounts {
         let Some(what) = self.made.get(sb.id()) else { return Ok(()) };
         match &*what {
             What::Tmpfs(limits, _) => {
-                let used = if given.words().next().is_none() {
-                    Usage::default()
-                } else {
-                    self.used(sb.id())
-                };
+                // What nobody can look into, nobody can be told of.
+                let used = self.used(sb.id()).unwrap_or_default();
                 let mut limits = limits.lock();
                 limits.change(given, user, Some(used))?;
                 sb.set_options(&limits.shown(given));

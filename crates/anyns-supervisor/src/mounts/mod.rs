@@ -51,7 +51,6 @@ pub(crate) use pts::Pts;
 pub(crate) use seen::Number;
 pub(crate) use spots::{Identity, Key, Spot, below};
 use spots::{ROOT, Spots, open_path};
-pub(crate) use usage::{Usage, usage};
 use views::Shown;
 
 /// So many objects are too few to look which are in use.
@@ -365,15 +364,18 @@ impl Mounts {
                 self.enter(shows.sb.id(), fd, None)
             }
         };
-        if let Some(view) = &place.view
-            && let Some(place) = self.detached_place(view.namespace(), |table| {
-                dentry(table).ok().map(|dentry| (mount, dentry))
-            })
-        {
-            return Ok(place);
-        }
-        let table = ns.table();
-        table.place(ns, mount, dentry(&table)?).ok_or(Errno::INVAL)
+        let place = match place.view.as_ref().and_then(|view| self.detached(view.namespace())) {
+            // One that was moved to a namespace meanwhile has none of its mounts any more.
+            Some(tree) => {
+                let table = tree.table();
+                tree.place(&table, mount, dentry(&table)?)
+            }
+            None => {
+                let table = ns.table();
+                table.place(ns, mount, dentry(&table)?)
+            }
+        };
+        place.ok_or(Errno::INVAL)
     }
 
     /// Where a path of the host's, without symbolic links, is in a mount namespace.

@@ -2,9 +2,10 @@
 //!
 //! Not here: who may mount; what is done with a limit.
 
-use super::usage::Usage;
 use nsproxy::UserNs;
 use rustix::io::Errno;
+
+use super::usage::Usage;
 
 /// A page; sizes are rounded up to it.
 const PAGE: u64 = 4096;

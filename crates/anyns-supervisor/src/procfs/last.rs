@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{RECORD, read_file};
+use super::record;
 
 /// It, with its path. Taken out while somebody reads it.
 #[derive(Debug, Default)]
@@ -24,22 +24,15 @@ impl Last {
     pub(crate) fn read(&self, path: String) -> Result<Vec<u8>, Errno> {
         let known = self.0.lock().take().filter(|(known, _)| *known == path);
         if let Some((path, file)) = known
-            && let Ok(text) = whole(&file, &path)
+            && let Ok(text) = record(&file, &path)
         {
             *self.0.lock() = Some((path, file));
             return Ok(text);
         }
         let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let text = whole(&file, &path)?;
+        let text = record(&file, &path)?;
         let old = self.0.lock().replace((path, file));
         drop(old);
         Ok(text)
     }
-}
-
-fn whole(file: &OwnedFd, path: &str) -> Result<Vec<u8>, Errno> {
-    let mut text = vec![0; RECORD];
-    let got = rustix::io::pread(file, &mut text, 0)?;
-    text.truncate(got);
-    if got < RECORD { Ok(text) } else { read_file(path) }
 }

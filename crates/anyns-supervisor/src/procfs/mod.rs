@@ -340,13 +340,15 @@ const RECORD: usize = 4096;
 /// record.
 pub(crate) fn read_record(path: &str) -> Result<Vec<u8>, Errno> {
     let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    record(&fd, path)
+}
+
+/// The same of one that is open, read anew.
+fn record(file: &OwnedFd, path: &str) -> Result<Vec<u8>, Errno> {
     let mut text = vec![0; RECORD];
-    let got = rustix::io::read(&fd, &mut text)?;
+    let got = rustix::io::pread(file, &mut text, 0)?;
     text.truncate(got);
-    match got < RECORD {
-        true => Ok(text),
-        false => read_file(path),
-    }
+    if got < RECORD { Ok(text) } else { read_file(path) }
 }
 
 /// Something that is different after a process has started another program, be it the same one

@@ -7,7 +7,6 @@ use rustix::io::Errno;
 
 use super::{Proc, may_look};
 use crate::cx::Cx;
-use crate::descriptors::Given;
 use crate::mounts::Detached;
 use crate::numbers::View;
 use crate::trouble::Trouble;
@@ -87,13 +86,7 @@ impl Sight for Cx<'_> {
     }
 
     fn tree(&self, opened: &OwnedFd) -> Option<std::sync::Arc<Detached>> {
-        if self.sup.descriptors.len() == 0 {
-            return None;
-        }
-        match self.sup.descriptors.given(&rustix::fs::fstat(opened).ok()?) {
-            Some(Given::Tree(tree)) => Some(tree),
-            _ => None,
-        }
+        self.tree_of(opened)
     }
 
     fn hosts(&self) -> Option<Tree> {

@@ -203,9 +203,13 @@ pub(crate) fn disposition(tid: i32, signal: i32) -> Disposition {
 
 /// Tells whether a line of `/proc/PID/status` names a signal.
 fn has(text: &str, name: &str, signal: i32) -> bool {
+    signals(text, name) >> (signal - 1) & 1 != 0
+}
+
+/// The signals that a line of `/proc/PID/status` names.
+pub(super) fn signals(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 != 0)
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Tells whether a thread sleeps in rt_sigtimedwait(2) for a signal: it is not among those blocked then,

@@ -66,8 +66,8 @@ pub(crate) fn go(cx: &mut Cx<'_>, place: Place) -> Served {
     }
 }
 
-/// Serves `fchdir(fd)`. Unless a descriptor of ours stands for it, the directory is the kernel's to find; what is noted here is through which
-/// mount, and means nothing if the caller turns out to be elsewhere.
+/// Serves `fchdir(fd)`. Unless a descriptor of ours stands for it, the directory is the kernel's to find;
+/// what is noted here is through which mount, and means nothing if the caller turns out to be elsewhere.
 pub(crate) fn fchdir(cx: &mut Cx<'_>) -> Served {
     if cx.tree().is_none() {
         return Ok(Verdict::Continue);
@@ -77,15 +77,13 @@ pub(crate) fn fchdir(cx: &mut Cx<'_>) -> Served {
     if fd < 0 {
         return Err(Errno::BADF.into());
     }
-    if cx.is_tree(fd) {
-        return match kind(&place) {
-            FileType::Directory => go(cx, place),
-            _ => Err(Errno::NOTDIR.into()),
-        };
+    if kind(&place) != FileType::Directory {
+        return Err(Errno::NOTDIR.into());
     }
-    if kind(&place) == FileType::Directory
-        && let Some(to) = in_model(cx, &place)?
-    {
+    if cx.tree_of(&vfs::start(cx.seeker(), fd)?).is_some() {
+        return go(cx, place);
+    }
+    if let Some(to) = in_model(cx, &place)? {
         cx.guest().ok_or(Trouble::Gone)?.task.set_pwd(&to);
         note(cx, &place)?;
     }

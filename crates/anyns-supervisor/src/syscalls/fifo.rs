@@ -9,8 +9,9 @@ use anyns_trap::Call;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::deliver::signals;
 use crate::cx::{Cx, Served, Verdict};
-use crate::procfs::read_file;
+use crate::procfs::read_record;
 
 /// How often it is looked whether the caller still waits.
 const LOOK: Duration = Duration::from_millis(20);
@@ -57,12 +58,9 @@ pub(super) fn is_interrupted(call: &Call) -> bool {
         | 1 << (libc::SIGCONT - 1)
         | 1 << (libc::SIGURG - 1)
         | 1 << (libc::SIGWINCH - 1);
-    let text = read_file(&format!("/proc/{}/status", call.tid().0)).unwrap_or_default();
+    let text = read_record(&format!("/proc/{}/status", call.tid().0)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let set = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
-    };
+    let set = |name| signals(&text, name);
     let pending = (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:");
     pending & (set("SigCgt:") | !(set("SigIgn:") | IGNORED)) != 0
 }

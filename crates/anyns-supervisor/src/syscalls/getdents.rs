@@ -74,11 +74,11 @@ fn choice<'a>(cx: &Cx<'a>, fd: i32) -> Result<Option<Choice<'a>>, Trouble> {
     if !is_partial && !has_mounts {
         return Ok(None);
     }
-    if has_mounts && cx.is_tree(fd) {
-        return Err(Errno::BADF.into());
-    }
     // What is not open, or cannot be looked at, is the kernel's to judge.
     let Ok(at) = vfs::start(cx.seeker(), fd) else { return Ok(None) };
+    if has_mounts && cx.tree_of(&at).is_some() {
+        return Err(Errno::BADF.into());
+    }
     if has_mounts && rustix::fs::fstatfs(&at).is_ok_and(|fs| fs.f_type == DEVPTS) {
         return Ok(terminals(cx, fd).map(Choice::Terminals));
     }

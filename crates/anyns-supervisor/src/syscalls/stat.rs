@@ -156,13 +156,7 @@ fn by_descriptor(cx: &mut Cx<'_>, fd: i32, form: Form) -> Served {
         let place = vfs::find_descriptor(cx.seeker(), fd).map_err(|lost| lost.errno)?;
         if place.given(cx).is_none() {
             let mount = SeenThrough::of(cx, &place);
-            let object = match fd {
-                libc::AT_FDCWD => Object::Ours(place.object().as_fd(), place.stat),
-                _ if place.real.is_some() || cx.is_tree(fd) => {
-                    Object::Ours(place.object().as_fd(), place.stat)
-                }
-                fd => Object::Theirs(fd, place.stat),
-            };
+            let object = Object::Ours(place.object().as_fd(), place.stat);
             return answer_as(cx, object, Change::Nothing, form, mount);
         }
     }

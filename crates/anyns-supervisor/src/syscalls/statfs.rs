@@ -9,7 +9,7 @@ use nsproxy::MountFlags;
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
-use crate::mounts::{What, usage};
+use crate::mounts::What;
 use crate::trouble::Trouble;
 use crate::vfs::{Backed, Place};
 
@@ -58,11 +58,7 @@ fn told(cx: &Cx<'_>, place: &Place, mount: &Backed) -> Result<[u64; WORDS], Trou
                 let limits = limits.lock();
                 (limits.blocks, limits.inodes)
             };
-            let top = cx.sup.mounts.spot(nsproxy::Dentry { id: 0, ..mount.root });
-            let used = match top {
-                Some(top) => usage(&top.fd)?,
-                None => crate::mounts::Usage::default(),
-            };
+            let used = cx.sup.mounts.used(mount.sb.id())?;
             // Without a limit there is no number to tell.
             let free =
                 |most: Option<u64>, used: u64| most.map_or(0, |most| most.saturating_sub(used));

@@ -102,10 +102,7 @@ pub(crate) fn open_tree(cx: &mut Cx<'_>) -> Served {
 /// Gives the caller a descriptor that stands for a tree.
 pub(super) fn hand_tree(cx: &Cx<'_>, tree: nsproxy::DetachedTree, cloexec: bool) -> Served {
     // What it shows may be something that the host does not.
-    if let Some(guest) = cx.guest()
-        && let Some(proxy) = guest.task.nsproxy()
-    {
-        cx.sup.note_all_descriptors(&guest.task);
+    if let Some(proxy) = cx.guest().and_then(|guest| guest.task.nsproxy()) {
         cx.sup.mounts.stray(&proxy.mnt);
     }
     let fd = cx.sup.open_namespace(Given::Tree(cx.sup.mounts.keep_detached(tree)))?;

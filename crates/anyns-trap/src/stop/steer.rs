@@ -19,6 +19,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 
 use super::Slot;
 use crate::Tid;
+use crate::seats::only;
 
 /// The calls that tell or set where a task may run.
 pub(crate) const CALLS: [i64; 2] = [libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity];
@@ -38,16 +39,16 @@ impl Steer {
     /// The calling thread stays where it is from now on.
     pub(super) fn here() -> Steer {
         let cpu = sched_getcpu();
-        let (mut only, mut all) = (CpuSet::new(), CpuSet::new());
+        let mut all = CpuSet::new();
         (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
         let own = sched_getaffinity(None).unwrap_or(all);
         let _ = sched_setaffinity(None, &all);
         let allowed = sched_getaffinity(None).unwrap_or(all);
-        if cpu < CpuSet::MAX_CPU {
-            only.set(cpu);
-            let _ = sched_setaffinity(None, &only);
+        let only = only(cpu);
+        if let Some(only) = &only {
+            let _ = sched_setaffinity(None, only);
         }
-        Steer { cpu, only, own, allowed, all }
+        Steer { cpu, only: only.unwrap_or_default(), own, allowed, all }
     }
 
     /// It stays there no longer.

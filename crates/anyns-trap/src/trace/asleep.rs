@@ -6,10 +6,7 @@ use super::tracee::{self, Next, Stopped, Why, tracer_of};
 use crate::Tid;
 use crate::arch::Regs;
 use crate::memory::Memory;
-use crate::notify::Port;
-
-/// A call interrupted by a signal (or by us) shows this until the kernel decides what to do.
-const ERESTARTSYS: i64 = 512;
+use crate::notify::{ERESTARTSYS, Port};
 
 /// What came of the attempt.
 #[expect(clippy::large_enum_variant, reason = "made once, taken apart at once")]
@@ -79,7 +76,7 @@ pub(crate) fn stop_asleep(port: &Arc<Port>, tid: Tid, nr: i64, args: [u64; 6]) -
                     Some(regs)
                         if regs.nr() == nr
                             && regs.args() == args
-                            && regs.result() == -ERESTARTSYS =>
+                            && regs.result() == -i64::from(ERESTARTSYS) =>
                     {
                         Asleep::Stopped(Sleeper { stopped, why, regs })
                     }

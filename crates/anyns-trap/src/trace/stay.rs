@@ -8,6 +8,8 @@ use std::cell::{Cell, RefCell};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
+use crate::seats::only;
+
 /// After so many calls it is seen whether another processor is better by now.
 const CALLS: u32 = 128;
 
@@ -38,10 +40,7 @@ pub(crate) fn begin() {
 
 fn here() -> Option<Stay> {
     let before = sched_getaffinity(None).ok().filter(|before| before.count() > 1)?;
-    let cpu = Some(sched_getcpu()).filter(|cpu| *cpu < CpuSet::MAX_CPU)?;
-    let mut narrow = CpuSet::new();
-    narrow.set(cpu);
-    sched_setaffinity(None, &narrow).ok()?;
+    sched_setaffinity(None, &only(sched_getcpu())?).ok()?;
     Some(Stay { before, left: CALLS })
 }
 

@@ -13,6 +13,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::Tid;
+use crate::seats::only;
 
 /// A narrowed thread's processors, before and now.
 #[derive(Clone)]
@@ -28,11 +29,10 @@ impl Steer {
         let pid = Pid::from_raw(tid.0)?;
         let before = sched_getaffinity(Some(pid)).ok()?;
         let cpu = sched_getcpu();
-        if cpu >= CpuSet::MAX_CPU || !before.is_set(cpu) || before.count() == 1 {
+        let narrow = only(cpu)?;
+        if !before.is_set(cpu) || before.count() == 1 {
             return None;
         }
-        let mut narrow = CpuSet::new();
-        narrow.set(cpu);
         sched_setaffinity(Some(pid), &narrow).ok()?;
         Some(Steer { before, narrow })
     }
