@@ -94,18 +94,31 @@ impl Tally {
 /// What one namespace costs, at every level. Dropping it gives it back.
 pub(crate) struct Charge {
     user: Arc<UserNs>,
-    tally: StdArc<Tally>,
+    /// None for an initial namespace.
+    tally: Option<StdArc<Tally>>,
     kind: Kind,
 }
 
 impl Charge {
+    /// What an initial namespace costs.
+    pub(crate) fn nothing(user: &Arc<UserNs>, kind: Kind) -> Charge {
+        Charge { user: Arc::clone(user), tally: None, kind }
+    }
+
+    /// Says whether it is an initial namespace's.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.tally.is_none()
+    }
+
     /// Charges `uid` in `user`, and the makers of the levels above; all or nothing.
     pub(crate) fn take(user: &Arc<UserNs>, uid: Kuid, kind: Kind) -> Result<Charge, Refusal> {
         let tally = user.counts().tally(uid);
-        for (at, level) in levels(user, &tally) {
+        for (at, level) in levels(user, Some(&tally)) {
             if let Err(limit) = level.add(kind, at.counts()) {
                 let below = |(level, _): &(&UserNs, _)| *level != at;
-                levels(user, &tally).take_while(below).for_each(|(_, tally)| tally.remove(kind));
+                levels(user, Some(&tally))
+                    .take_while(below)
+                    .for_each(|(_, tally)| tally.remove(kind));
                 return Err(Rule::LimitReached
                     .refuse()
                     .with("type", kind)
@@ -113,7 +126,7 @@ impl Charge {
                     .with("at", Value::Namespace(Kind::User, at.inode())));
             }
         }
-        Ok(Charge { user: Arc::clone(user), tally, kind })
+        Ok(Charge { user: Arc::clone(user), tally: Some(tally), kind })
     }
 
     /// The user namespace charged first: the owner of what was made.
@@ -124,15 +137,18 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        levels(&self.user, &self.tally).for_each(|(_, tally)| tally.remove(self.kind));
+        levels(&self.user, self.tally.as_deref()).for_each(|(_, tally)| tally.remove(self.kind));
     }
 }
 
-/// The levels of a charge, from `user`, where `tally` is charged, upwards.
-fn levels<'a>(user: &'a UserNs, tally: &'a Tally) -> impl Iterator<Item = (&'a UserNs, &'a Tally)> {
-    core::iter::successors(Some((user, tally)), |(at, _)| {
+/// The levels of a charge, from `user`, where `tally` is charged, upwards; none if nothing is.
+fn levels<'a>(
+    user: &'a UserNs,
+    tally: Option<&'a Tally>,
+) -> impl Iterator<Item = (&'a UserNs, &'a Tally)> {
+    core::iter::successors(tally.map(|tally| (user, tally)), |(at, _)| {
         let charge = at.charge()?;
-        Some((&*charge.user, &*charge.tally))
+        Some((&*charge.user, charge.tally.as_deref()?))
     })
 }
 

@@ -9,12 +9,11 @@ use crate::{
     CloneFlags, Kind, KindSet, Link,
     events::{Event, Ids, Way},
     namespace::{
-        Draft, Identity, Maker, Namespace, cgroup::CgroupNs, ipc::IpcNs, mnt::MntNs, net::NetNs,
+        Draft, Maker, Namespace, Number, cgroup::CgroupNs, ipc::IpcNs, mnt::MntNs, net::NetNs,
         pid::PidNs, time::TimeNs, user::UserNs, uts::UtsNs,
     },
     rule::Refusal,
     sync::Arc,
-    system::Kernel,
     task::Task,
 };
 use core::fmt;
@@ -44,8 +43,8 @@ macro_rules! rooms {
 
         impl NsProxy {
             /// That of a system's first task.
-            pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<NsProxy> {
-                $(let $slot = <$room>::initial(kernel, user); $(let $more = Arc::clone(&$slot);)*)*
+            pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<NsProxy> {
+                $(let $slot = <$room>::initial(user); $(let $more = Arc::clone(&$slot);)*)*
                 Arc::new(NsProxy { $($slot, $($more,)*)* })
             }
 
@@ -79,20 +78,21 @@ macro_rules! rooms {
                     )*
                     _ => return None,
                 };
-                namespace.identity().is_built().then_some(namespace)
+                self.built().contains(namespace.kind()).then_some(namespace)
             }
 
             /// Its namespaces' numbers.
             pub fn ids(&self) -> Ids {
                 let mut ids = Ids::default();
-                let mut set = |link, identity: &Identity| {
-                    if identity.is_built() {
-                        ids.set(link, identity.inode());
+                let built = self.built();
+                let mut set = |link: Link, number: &Number| {
+                    if built.contains(link.kind()) {
+                        ids.set(link, number.inode());
                     }
                 };
                 $(
-                    set(Link::$link, self.$slot.identity());
-                    $(set(Link::$more_link, self.$more.identity());)*
+                    set(Link::$link, self.$slot.number());
+                    $(set(Link::$more_link, self.$more.number());)*
                 )*
                 ids
             }
@@ -126,10 +126,10 @@ macro_rules! rooms {
         }
 
         impl AnyNamespace {
-            fn identity(&self) -> &Identity {
+            fn number(&self) -> &Number {
                 match self {
-                    AnyNamespace::User(ns) => ns.identity(),
-                    $(AnyNamespace::$kind(ns) => ns.identity(),)*
+                    AnyNamespace::User(ns) => ns.number(),
+                    $(AnyNamespace::$kind(ns) => ns.number(),)*
                 }
             }
 
@@ -195,15 +195,23 @@ rooms! {
         net: Net;
 }
 
+impl NsProxy {
+    /// The types that are built in: the others' initial namespaces exist all the same, but nobody
+    /// gets to see them.
+    fn built(&self) -> KindSet {
+        self.uts.kernel().config.built
+    }
+}
+
 impl AnyNamespace {
     /// Its inode number.
     pub fn inode(&self) -> u32 {
-        self.identity().inode()
+        self.number().inode()
     }
 
     /// An id that no other namespace of the system ever has.
     pub fn id(&self) -> u64 {
-        self.identity().id()
+        self.number().id()
     }
 }
 

@@ -194,7 +194,7 @@ impl System {
             rtnl: Mutex::default(),
         });
         let user = UserNs::initial(&kernel);
-        let proxy = NsProxy::initial(&kernel, &user);
+        let proxy = NsProxy::initial(&user);
         System { root: Arc::new(Root { kernel, user, proxy }) }
     }
 

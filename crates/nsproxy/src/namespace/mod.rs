@@ -20,6 +20,7 @@ use crate::{
     cred::Cred,
     events::Event,
     group::Shares,
+    limits::Charge,
     nsproxy::NsProxy,
     rule::{Refusal, Refuse, Rule},
     sync::Arc,
@@ -30,26 +31,34 @@ use alloc::sync::Arc as StdArc;
 use user::UserNs;
 
 /// What makes an object a namespace (`struct ns_common`): its number while it lives, and an id
-/// that is never used again. Dropping it frees the number and tells the onlooker.
-pub(crate) struct Identity {
-    pub(crate) kernel: Arc<Kernel>,
+/// that is never used again.
+pub(crate) struct Number {
     kind: Kind,
     inode: u32,
     id: u64,
 }
 
-impl Identity {
+impl Number {
     /// Of an initial namespace.
-    pub(crate) fn initial(kernel: &Arc<Kernel>, kind: Kind) -> Identity {
+    pub(crate) fn initial(kernel: &Kernel, kind: Kind) -> Number {
         let inode = kernel.config.initial_inodes[kind as usize];
-        Identity { kernel: Arc::clone(kernel), kind, inode, id: kernel.next_id() }
+        Number { kind, inode, id: kernel.next_id() }
     }
 
     /// Of a new namespace.
-    pub(crate) fn new(kernel: &Arc<Kernel>, kind: Kind, owner: &UserNs) -> Identity {
+    pub(crate) fn take(kernel: &Kernel, kind: Kind, owner: &UserNs) -> Number {
+        // Both are in one cache line: to count first takes it from the other processors, so that the
+        // search for a number finds it here.
+        let id = kernel.next_id();
         let inode = kernel.take_inode();
         kernel.tell(&Event::Created { kind, inode, owner: owner.inode() });
-        Identity { kernel: Arc::clone(kernel), kind, inode, id: kernel.next_id() }
+        Number { kind, inode, id }
+    }
+
+    /// The namespace is no more: tells the onlooker, and frees the number.
+    pub(crate) fn give_back(&self, kernel: &Kernel) {
+        kernel.tell(&Event::Freed { kind: self.kind, inode: self.inode });
+        kernel.free_inode(self.inode);
     }
 
     pub(crate) fn inode(&self) -> u32 {
@@ -59,18 +68,58 @@ impl Identity {
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
+}
 
-    /// Says whether its type is built into the kernel. The namespaces of a type that is not exist
-    /// all the same, the initial ones, but nobody gets to see them.
-    pub(crate) fn is_built(&self) -> bool {
-        self.kernel.config.built.contains(self.kind)
+/// Which namespace it is, whose, and what it costs: of every type but user, which belongs to
+/// nobody. Dropping it frees the number and what it cost.
+pub(crate) struct Identity {
+    charge: Charge,
+    number: Number,
+}
+
+impl Identity {
+    /// Of an initial namespace, which costs nothing.
+    pub(crate) fn initial(owner: &Arc<UserNs>, kind: Kind) -> Identity {
+        let number = Number::initial(owner.kernel(), kind);
+        Identity { charge: Charge::nothing(owner, kind), number }
+    }
+
+    /// Of a new namespace; refused where that would be one too many.
+    pub(crate) fn new(maker: &Maker<'_>, kind: Kind) -> Result<Identity, Refusal> {
+        let charge = Charge::take(maker.owner, maker.cred.euid, kind)?;
+        Ok(Identity { charge, number: Number::take(maker.kernel, kind, maker.owner) })
+    }
+
+    /// The user namespace that owns it.
+    pub(crate) fn owner(&self) -> &Arc<UserNs> {
+        self.charge.user()
+    }
+
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        self.owner().kernel()
+    }
+
+    pub(crate) fn number(&self) -> &Number {
+        &self.number
+    }
+
+    pub(crate) fn inode(&self) -> u32 {
+        self.number.inode
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.number.id
+    }
+
+    /// Says whether it is the one that was there first.
+    pub(crate) fn is_initial(&self) -> bool {
+        self.charge.is_nothing()
     }
 }
 
 impl Drop for Identity {
     fn drop(&mut self) {
-        self.kernel.tell(&Event::Freed { kind: self.kind, inode: self.inode });
-        self.kernel.free_inode(self.inode);
+        self.number.give_back(self.kernel());
     }
 }
 
@@ -158,7 +207,7 @@ pub(crate) trait Namespace: Sized {
     const KIND: Kind;
 
     /// Its number and id.
-    fn identity(&self) -> &Identity;
+    fn number(&self) -> &Number;
 
     /// The user namespace that it belongs to: the owner, or a user namespace's parent.
     fn belongs_to(&self) -> Option<&Arc<UserNs>>;

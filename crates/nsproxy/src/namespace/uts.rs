@@ -8,13 +8,12 @@
 //! Both names are under one lock, which is held for a copy of them, so that a reader never sees one
 //! name from before a change and the other from after it.
 
-use super::{Draft, Identity, Maker, Namespace};
+use super::{Draft, Identity, Maker, Namespace, Number};
 use crate::{
     Kind,
     capability::Cap,
     cred::Cred,
     id::Kuid,
-    limits::Charge,
     namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule, Value},
     sync::{Arc, Mutex},
@@ -116,31 +115,20 @@ impl Name {
 /// A UTS namespace (`struct uts_namespace`).
 pub struct UtsNs {
     names: Mutex<Names>,
-    owner: Arc<UserNs>,
-    _charge: Option<Charge>,
     identity: Identity,
 }
 
 impl UtsNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<UtsNs> {
-        let host = UtsName::new(kernel.config.hostname.as_bytes());
-        let domain = UtsName::new(kernel.config.domainname.as_bytes());
-        let identity = Identity::initial(kernel, Kind::Uts);
-        UtsNs::build(Names { host, domain }, user, None, identity)
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<UtsNs> {
+        let config = &user.kernel().config;
+        let host = UtsName::new(config.hostname.as_bytes());
+        let domain = UtsName::new(config.domainname.as_bytes());
+        let identity = Identity::initial(user, Kind::Uts);
+        UtsNs::build(Names { host, domain }, identity)
     }
 
-    fn build(
-        names: Names,
-        owner: &Arc<UserNs>,
-        charge: Option<Charge>,
-        identity: Identity,
-    ) -> Arc<UtsNs> {
-        Arc::new(UtsNs {
-            names: Mutex::new(names),
-            owner: Arc::clone(owner),
-            _charge: charge,
-            identity,
-        })
+    fn build(names: Names, identity: Identity) -> Arc<UtsNs> {
+        Arc::new(UtsNs { names: Mutex::new(names), identity })
     }
 
     /// Its inode number.
@@ -150,7 +138,11 @@ impl UtsNs {
 
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        self.identity.kernel()
     }
 
     /// Its names now, both of one moment.
@@ -168,22 +160,21 @@ impl UtsNs {
 impl Namespace for UtsNs {
     const KIND: Kind = Kind::Uts;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     fn copy(old: &Arc<UtsNs>, maker: &Maker<'_>) -> Result<Arc<UtsNs>, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Uts)?;
-        let identity = Identity::new(maker.kernel, Kind::Uts, maker.owner);
-        Ok(UtsNs::build(old.names(), maker.owner, Some(charge), identity))
+        let identity = Identity::new(maker, Kind::Uts)?;
+        Ok(UtsNs::build(old.names(), identity))
     }
 
     fn install(this: &Arc<UtsNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         draft.proxy.uts = Arc::clone(this);
         Ok(())
     }
@@ -193,7 +184,7 @@ impl fmt::Debug for UtsNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UtsNs")
             .field("inode", &self.inode())
-            .field("owner", &self.owner.inode())
+            .field("owner", &self.identity.owner().inode())
             .field("names", &self.names())
             .finish()
     }
@@ -230,8 +221,8 @@ pub fn prepare_set_name(task: &StdArc<Task>, which: Name, len: i64) -> Result<Se
 
 fn set_name(task: &Task, which: Name, len: i64) -> Result<SetName, Refusal> {
     let uts = Arc::clone(&task.alive()?.uts);
-    if !task.with_cred(|cred| cred.has(&uts.owner, Cap::SYS_ADMIN)) {
-        let owner = Value::Namespace(Kind::User, uts.owner.inode());
+    if !task.with_cred(|cred| cred.has(uts.identity.owner(), Cap::SYS_ADMIN)) {
+        let owner = Value::Namespace(Kind::User, uts.identity.owner().inode());
         return Err(Rule::UtsNeedsAdmin.refuse().with("owner", owner));
     }
     match usize::try_from(len as i32) {

@@ -17,11 +17,8 @@ pub use tree::{Cgroup, Hierarchy};
 
 pub(crate) use tree::Cgroups;
 
-use super::{Draft, Identity, Maker, Namespace};
-use crate::{
-    Kind, limits::Charge, namespace::user::UserNs, rcu::Published, rule::Refusal, sync::Arc,
-    system::Kernel, task::Task,
-};
+use super::{Draft, Identity, Maker, Namespace, Number};
+use crate::{Kind, namespace::user::UserNs, rcu::Published, rule::Refusal, sync::Arc, task::Task};
 use alloc::{format, sync::Arc as StdArc, vec::Vec};
 use core::fmt;
 
@@ -29,18 +26,14 @@ use core::fmt;
 pub struct CgroupNs {
     /// Changes only before anybody is in it.
     root: Published<Cgroups>,
-    owner: Arc<UserNs>,
-    _charge: Option<Charge>,
     identity: Identity,
 }
 
 impl CgroupNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<CgroupNs> {
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<CgroupNs> {
         Arc::new(CgroupNs {
-            root: Published::new(Arc::clone(&kernel.cgroups)),
-            owner: Arc::clone(user),
-            _charge: None,
-            identity: Identity::initial(kernel, Kind::Cgroup),
+            root: Published::new(Arc::clone(&user.kernel().cgroups)),
+            identity: Identity::initial(user, Kind::Cgroup),
         })
     }
 
@@ -51,7 +44,7 @@ impl CgroupNs {
 
     /// The user namespace that owns it. Mounting a cgroup file system asks for its capability.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
     }
 
     /// Where one hierarchy begins: what a new mount of it shows as its root.
@@ -91,26 +84,21 @@ impl CgroupNs {
 impl Namespace for CgroupNs {
     const KIND: Kind = Kind::Cgroup;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     fn copy(_: &Arc<CgroupNs>, maker: &Maker<'_>) -> Result<Arc<CgroupNs>, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Cgroup)?;
-        Ok(Arc::new(CgroupNs {
-            root: Published::new(maker.task.cgroups()),
-            owner: Arc::clone(maker.owner),
-            _charge: Some(charge),
-            identity: Identity::new(maker.kernel, Kind::Cgroup, maker.owner),
-        }))
+        let identity = Identity::new(maker, Kind::Cgroup)?;
+        Ok(Arc::new(CgroupNs { root: Published::new(maker.task.cgroups()), identity }))
     }
 
     fn install(this: &Arc<CgroupNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         draft.proxy.cgroup = Arc::clone(this);
         Ok(())
     }
@@ -141,7 +129,7 @@ impl fmt::Debug for CgroupNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CgroupNs")
             .field("inode", &self.inode())
-            .field("owner", &self.owner.inode())
+            .field("owner", &self.identity.owner().inode())
             .field("root", &self.root.read())
             .finish()
     }

@@ -48,15 +48,13 @@ pub use shm::{
 pub use sysctl::{IpcFile, may_open_ipc_file, read_ipc_file, write_ipc_file};
 pub(crate) use undo::{TaskIpc, disown};
 
-use super::{Draft, Identity, Kind, Maker, Namespace};
+use super::{Draft, Identity, Kind, Maker, Namespace, Number};
 use crate::{
     cred::Cred,
     id::Kuid,
-    limits::Charge,
     namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule},
     sync::{Arc, Mutex},
-    system::Kernel,
     task::Task,
 };
 use alloc::sync::Arc as StdArc;
@@ -67,8 +65,6 @@ use ids::Table;
 /// An IPC namespace (`struct ipc_namespace`).
 pub struct IpcNs {
     objects: StdArc<Objects>,
-    owner: Arc<UserNs>,
-    charge: Option<Charge>,
     identity: Identity,
 }
 
@@ -116,21 +112,14 @@ pub struct IpcUsage {
 }
 
 impl IpcNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<IpcNs> {
-        IpcNs::build(user, Kuid::ROOT, None, Identity::initial(kernel, Kind::Ipc))
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<IpcNs> {
+        IpcNs::build(Kuid::ROOT, Identity::initial(user, Kind::Ipc))
     }
 
-    fn build(
-        owner: &Arc<UserNs>,
-        maker: Kuid,
-        charge: Option<Charge>,
-        identity: Identity,
-    ) -> Arc<IpcNs> {
+    fn build(maker: Kuid, identity: Identity) -> Arc<IpcNs> {
         let state = Mutex::new(State::default());
         Arc::new(IpcNs {
             objects: StdArc::new(Objects { state, queues: AtomicU32::new(0), maker }),
-            owner: Arc::clone(owner),
-            charge,
             identity,
         })
     }
@@ -142,12 +131,12 @@ impl IpcNs {
 
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
     }
 
     /// Says whether it is the one that was there first.
     pub fn is_initial(&self) -> bool {
-        self.charge.is_none()
+        self.identity.is_initial()
     }
 
     /// Its limits now.
@@ -178,22 +167,21 @@ impl IpcNs {
 impl Namespace for IpcNs {
     const KIND: Kind = Kind::Ipc;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     fn copy(_old: &Arc<IpcNs>, maker: &Maker<'_>) -> Result<Arc<IpcNs>, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Ipc)?;
-        let identity = Identity::new(maker.kernel, Kind::Ipc, maker.owner);
-        Ok(IpcNs::build(maker.owner, maker.cred.fsuid, Some(charge), identity))
+        let identity = Identity::new(maker, Kind::Ipc)?;
+        Ok(IpcNs::build(maker.cred.fsuid, identity))
     }
 
     fn install(this: &Arc<IpcNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         draft.proxy.ipc = Arc::clone(this);
         Ok(())
     }
@@ -203,7 +191,7 @@ impl fmt::Debug for IpcNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IpcNs")
             .field("inode", &self.inode())
-            .field("owner", &self.owner.inode())
+            .field("owner", &self.identity.owner().inode())
             .field("usage", &self.usage())
             .finish()
     }
@@ -221,7 +209,7 @@ impl Caller {
     }
 
     fn owner(&self) -> &UserNs {
-        &self.ns.owner
+        self.ns.identity.owner()
     }
 
     fn objects(&self) -> &StdArc<Objects> {

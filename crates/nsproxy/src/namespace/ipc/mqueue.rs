@@ -53,7 +53,7 @@ struct Bytes {
 impl Bytes {
     fn take(task: &Task, cred: &Cred, bytes: u64, limit: Option<u64>) -> Result<Bytes, Refusal> {
         let mut all = task.kernel.mq_bytes.0.lock();
-        let used = all.get(&(cred.user.identity().id(), cred.uid)).copied().unwrap_or(0);
+        let used = all.get(&(cred.user.number().id(), cred.uid)).copied().unwrap_or(0);
         let after = used.saturating_add(bytes);
         if limit.is_some_and(|limit| after > limit) {
             return Err(Rule::MqBytesReached
@@ -72,7 +72,7 @@ impl Bytes {
     fn each(&self, mut act: impl FnMut((u64, Kuid))) {
         let (mut at, mut whom) = (&self.user, self.uid);
         loop {
-            act((at.identity().id(), whom));
+            act((at.number().id(), whom));
             match at.parent_ref() {
                 Some(parent) => (whom, at) = (at.owner().0, parent),
                 None => return,

@@ -80,15 +80,15 @@ impl IpcFile {
 impl IpcNs {
     /// Who owns its files: its owner's root, or the initial one's if that is not mapped.
     pub fn files_owner(&self) -> (Kuid, Kgid) {
-        let uid = self.owner.map_uid(0).unwrap_or(Kuid::ROOT);
-        (uid, self.owner.map_gid(0).unwrap_or(Kgid::ROOT))
+        let uid = self.identity.owner().map_uid(0).unwrap_or(Kuid::ROOT);
+        (uid, self.identity.owner().map_gid(0).unwrap_or(Kgid::ROOT))
     }
 
     fn lets_write(&self, file: IpcFile, cred: &Cred) -> bool {
         if file.is_next_id() {
             return [Cap::CHECKPOINT_RESTORE, Cap::SYS_ADMIN]
                 .into_iter()
-                .any(|cap| cred.has(&self.owner, cap));
+                .any(|cap| cred.has(self.identity.owner(), cap));
         }
         // The mode is 0644: the group cannot write either.
         cred.euid == self.files_owner().0
@@ -100,7 +100,7 @@ pub fn may_open_ipc_file(ns: &IpcNs, file: IpcFile, cred: &Cred) -> Result<(), R
     if ns.lets_write(file, cred) {
         return Ok(());
     }
-    let owner = Value::Namespace(Kind::User, ns.owner.inode());
+    let owner = Value::Namespace(Kind::User, ns.identity.owner().inode());
     Err(match file.is_next_id() {
         true => Rule::IpcNextIdNeedsRestore.refuse().with("owner", owner),
         false => Rule::IpcFileNeedsRoot.refuse().with("euid", cred.euid).with("owner", owner),

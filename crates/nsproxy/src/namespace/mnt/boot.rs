@@ -22,7 +22,7 @@ impl System {
         let hold = turn.with(|tree| {
             let top = tree.create(sb, root, &StdArc::from(source), flags & MountFlags::SETTABLE);
             tree.attach(top, at.mount(), at.dentry());
-            tree.enter(top, ns.identity().id());
+            tree.enter(top, ns.number().id());
             StdArc::clone(&tree.get(top).hold)
         });
         Some(Place::new(at.kernel(), &hold, root))

@@ -68,16 +68,14 @@ pub use umount::{prepare_umount, umount_flags};
 pub(crate) use lock::Mounts;
 pub(crate) use places::{Everybody, Places};
 
-use super::{Draft, Identity, Maker, Namespace};
+use super::{Draft, Identity, Maker, Namespace, Number};
 use crate::{
     KernelVersion, Kind,
     capability::Cap,
-    limits::Charge,
     namespace::user::UserNs,
     rcu::Published,
     rule::{Refusal, Refuse, Rule, Value},
     sync::{Arc, Weak},
-    system::Kernel,
 };
 use alloc::sync::Arc as StdArc;
 use copy::{Kinship, Without};
@@ -91,47 +89,32 @@ const ROOTFS: u64 = 0;
 
 /// A mount namespace (`struct mnt_namespace`).
 pub struct MntNs {
-    owner: Arc<UserNs>,
     /// Rises with every change of its mounts.
     generation: StdArc<AtomicU64>,
     /// The table of its mounts, as of some generation.
     table: Published<Table>,
-    _charge: Option<Charge>,
     identity: Identity,
 }
 
 impl MntNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<MntNs> {
-        let identity = Identity::initial(kernel, Kind::Mnt);
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<MntNs> {
+        let identity = Identity::initial(user, Kind::Mnt);
         let root = Dentry { super_id: ROOTFS, id: 0 };
         let sb = StdArc::new(Super::new(ROOTFS, "rootfs", (0, 1), user));
         let source: StdArc<[u8]> = StdArc::from(&b"rootfs"[..]);
-        MntNs::settle(identity, user, None, |tree| {
-            tree.create(&sb, root, &source, MountFlags::empty())
-        })
+        MntNs::settle(identity, |tree| tree.create(&sb, root, &source, MountFlags::empty()))
     }
 
     /// A namespace around the tree of mounts that `build` makes.
-    fn settle(
-        identity: Identity,
-        owner: &Arc<UserNs>,
-        charge: Option<Charge>,
-        build: impl FnOnce(&mut Tree) -> Id,
-    ) -> Arc<MntNs> {
+    fn settle(identity: Identity, build: impl FnOnce(&mut Tree) -> Id) -> Arc<MntNs> {
         let key = identity.id();
         let generation = StdArc::new(AtomicU64::new(0));
-        let table = identity.kernel.mounts.with(|tree| {
+        let table = identity.kernel().mounts.with(|tree| {
             let root = build(tree);
-            tree.found(key, root, owner, &generation);
+            tree.found(key, root, identity.owner(), &generation);
             tree.table(key)
         });
-        let new = Arc::new(MntNs {
-            owner: Arc::clone(owner),
-            generation,
-            table: Published::new(Arc::new(table)),
-            _charge: charge,
-            identity,
-        });
+        let new = Arc::new(MntNs { generation, table: Published::new(Arc::new(table)), identity });
         new.mounts().with(|tree| {
             if let Some(space) = tree.spaces.get_mut(&key) {
                 space.namespace = Weak::of(&new);
@@ -147,7 +130,7 @@ impl MntNs {
 
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
     }
 
     /// Its mounts now: a table that never changes. Takes no lock, unless it is the first to ask
@@ -180,7 +163,7 @@ impl MntNs {
             let top = tree.get(tree.top(root));
             Some((StdArc::clone(&top.hold), top.root))
         });
-        hold.map(|(hold, dentry)| Place::new(&self.identity.kernel, &hold, dentry))
+        hold.map(|(hold, dentry)| Place::new(self.identity.kernel(), &hold, dentry))
     }
 
     fn key(&self) -> NsKey {
@@ -188,15 +171,15 @@ impl MntNs {
     }
 
     fn mounts(&self) -> &Mounts {
-        &self.identity.kernel.mounts
+        &self.identity.kernel().mounts
     }
 
     /// Refuses those who may not change what is mounted.
     fn needs_admin(&self, by: &crate::Cred) -> Result<(), Refusal> {
-        if by.has(&self.owner, Cap::SYS_ADMIN) {
+        if by.has(self.identity.owner(), Cap::SYS_ADMIN) {
             return Ok(());
         }
-        let owner = Value::Namespace(Kind::User, self.owner.inode());
+        let owner = Value::Namespace(Kind::User, self.identity.owner().inode());
         Err(Rule::MountNeedsAdmin.refuse().with("owner", owner))
     }
 }
@@ -216,26 +199,25 @@ impl Tree {
 impl Namespace for MntNs {
     const KIND: Kind = Kind::Mnt;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     /// Copies the whole tree. The copy takes part in propagation from now on, though nobody is in
     /// it: what is mounted meanwhile will be there.
     fn copy(old: &Arc<MntNs>, maker: &Maker<'_>) -> Result<Arc<MntNs>, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Mnt)?;
-        let identity = Identity::new(maker.kernel, Kind::Mnt, maker.owner);
+        let identity = Identity::new(maker, Kind::Mnt)?;
         let turn = MountTurn::take(maker.kernel);
-        let foreign = *old.owner != **maker.owner;
+        let foreign = **old.identity.owner() != **maker.owner;
         let kinship = if foreign { Kinship::Slave } else { Kinship::Same };
         // 6.17 moved the mark of unbindable mounts to where copies do not get it.
         let keep = !maker.kernel.config.version.since(KernelVersion::new(6, 17));
         let without = Without { unbindable: false, namespaces: true };
-        let new = MntNs::settle(identity, maker.owner, Some(charge), |tree| {
+        let new = MntNs::settle(identity, |tree| {
             let root = tree.spaces.get(&old.key()).map_or(Id(0), |space| space.root);
             let originals = tree.copied(None, root, tree.get(root).root, without);
             let copies = tree.copy_tree(&originals, tree.get(root).root, kinship, keep);
@@ -255,7 +237,7 @@ impl Namespace for MntNs {
     }
 
     fn install(this: &Arc<MntNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         if !draft.by.has(draft.user(), Cap::SYS_CHROOT) {
             let own = Value::Namespace(Kind::User, draft.user().inode());
             return Err(Rule::JoinMntNeedsChroot.refuse().with("in", own));
@@ -274,7 +256,7 @@ impl Drop for MntNs {
     /// The whole tree is detached, without telling peers in other namespaces.
     fn drop(&mut self) {
         self.mounts().note_dead(Some(self.key()));
-        reap(&self.identity.kernel);
+        reap(self.identity.kernel());
     }
 }
 
@@ -282,7 +264,7 @@ impl fmt::Debug for MntNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MntNs")
             .field("inode", &self.inode())
-            .field("owner", &self.owner.inode())
+            .field("owner", &self.identity.owner().inode())
             .field("mounts", &self.mount_count())
             .finish()
     }

@@ -59,7 +59,7 @@ pub fn mount_status(
 ) -> Option<MountStatus> {
     let reader = Reader::of(task, ns, files)?;
     ns.mounts().with(|tree| {
-        let mount = tree.mounts.get(&id).filter(|mount| mount.ns == Some(ns.identity().id()))?;
+        let mount = tree.mounts.get(&id).filter(|mount| mount.ns == Some(ns.number().id()))?;
         let parent = mount.parent.map_or(id, |(parent, _)| parent);
         let master = mount.peers.master;
         Some(MountStatus {
@@ -95,7 +95,7 @@ pub fn mount_list(
 ) -> Option<MountList> {
     let reader = Reader::of(task, ns, files)?;
     ns.mounts().with(|tree: &mut Tree| {
-        let own = ns.identity().id();
+        let own = ns.number().id();
         let from = match below {
             None => reader.root,
             Some(id) => {

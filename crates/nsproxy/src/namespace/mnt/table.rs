@@ -79,7 +79,7 @@ impl Table {
 
     /// A file or directory seen through one of its mounts, as a value that keeps the mount in use.
     pub fn place(&self, ns: &super::MntNs, on: MountId, dentry: Dentry) -> Option<Place> {
-        self.place_of(&ns.identity.kernel, on, dentry)
+        self.place_of(ns.identity.kernel(), on, dentry)
     }
 
     pub(super) fn place_of(

@@ -32,10 +32,10 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// `task`, about a namespace: its own from its root directory, another's from that one's root.
     pub(super) fn of(task: &Task, ns: &MntNs, files: &'a dyn Files) -> Option<Reader<'a>> {
-        let is_own = task.nsproxy()?.mnt.identity().id() == ns.identity().id();
+        let is_own = task.nsproxy()?.mnt.number().id() == ns.number().id();
         let root = if is_own { task.root() } else { ns.root() }?;
         let root = (root.mount(), root.dentry());
-        Some(Reader { files, ns: ns.identity().id(), root, nearest: RefCell::default() })
+        Some(Reader { files, ns: ns.number().id(), root, nearest: RefCell::default() })
     }
 }
 

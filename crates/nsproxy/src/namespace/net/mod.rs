@@ -32,11 +32,10 @@ pub(crate) use rtnl::Rtnl;
 pub use socket::{Socket, bind, connect, listen, socket, socket_namespace};
 pub use sysctl::{may_open_port_start, read_port_start, write_port_start};
 
-use super::{Draft, Identity, Kind, Maker, Namespace};
+use super::{Draft, Identity, Kind, Maker, Namespace, Number};
 use crate::{
     capability::Cap,
     cred::Cred,
-    limits::Charge,
     namespace::user::UserNs,
     nsproxy::AnyNamespace,
     rule::{Refusal, Refuse, Rule, Value},
@@ -50,24 +49,17 @@ use core::fmt;
 /// A network namespace (`struct net`).
 pub struct NetNs {
     ports: Mutex<port::Ports>,
-    owner: Arc<UserNs>,
-    _charge: Option<Charge>,
     identity: Identity,
 }
 
 impl NetNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<NetNs> {
-        NetNs::build(user, None, Identity::initial(kernel, Kind::Net))
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<NetNs> {
+        NetNs::build(Identity::initial(user, Kind::Net))
     }
 
-    fn build(owner: &Arc<UserNs>, charge: Option<Charge>, identity: Identity) -> Arc<NetNs> {
-        identity.kernel.rtnl.lock().found(identity.id());
-        Arc::new(NetNs {
-            ports: Mutex::default(),
-            owner: Arc::clone(owner),
-            _charge: charge,
-            identity,
-        })
+    fn build(identity: Identity) -> Arc<NetNs> {
+        identity.kernel().rtnl.lock().found(identity.id());
+        Arc::new(NetNs { ports: Mutex::default(), identity })
     }
 
     /// Its inode number.
@@ -77,7 +69,7 @@ impl NetNs {
 
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
     }
 
     fn id(&self) -> u64 {
@@ -85,17 +77,17 @@ impl NetNs {
     }
 
     fn kernel(&self) -> &Kernel {
-        &self.identity.kernel
+        self.identity.kernel()
     }
 
     /// Its owner as a refusal shows it.
     fn owner_value(&self) -> Value {
-        Value::Namespace(Kind::User, self.owner.inode())
+        Value::Namespace(Kind::User, self.identity.owner().inode())
     }
 
     /// Checks that `cred` administers it.
     fn administered_by(&self, cred: &Cred) -> Result<(), Refusal> {
-        if cred.has(&self.owner, Cap::NET_ADMIN) {
+        if cred.has(self.identity.owner(), Cap::NET_ADMIN) {
             return Ok(());
         }
         Err(Rule::NetNeedsAdmin.refuse().with("owner", self.owner_value()))
@@ -104,7 +96,7 @@ impl NetNs {
 
 impl Drop for NetNs {
     fn drop(&mut self) {
-        let mut rtnl = self.identity.kernel.rtnl.lock();
+        let mut rtnl = self.identity.kernel().rtnl.lock();
         rtnl.close(self.identity.id());
     }
 }
@@ -112,22 +104,21 @@ impl Drop for NetNs {
 impl Namespace for NetNs {
     const KIND: Kind = Kind::Net;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     fn copy(_old: &Arc<NetNs>, maker: &Maker<'_>) -> Result<Arc<NetNs>, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Net)?;
-        let identity = Identity::new(maker.kernel, Kind::Net, maker.owner);
-        Ok(NetNs::build(maker.owner, Some(charge), identity))
+        let identity = Identity::new(maker, Kind::Net)?;
+        Ok(NetNs::build(identity))
     }
 
     fn install(this: &Arc<NetNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         draft.proxy.net = Arc::clone(this);
         Ok(())
     }
@@ -137,7 +128,7 @@ impl fmt::Debug for NetNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NetNs")
             .field("inode", &self.inode())
-            .field("owner", &self.owner.inode())
+            .field("owner", &self.identity.owner().inode())
             .finish()
     }
 }
@@ -174,7 +165,7 @@ impl Named<'_> {
     /// The same, for putting a device there.
     fn for_device(&self, cred: &Cred) -> Result<Arc<NetNs>, Refusal> {
         let net = self.resolve()?;
-        if cred.has(&net.owner, Cap::NET_ADMIN) {
+        if cred.has(net.identity.owner(), Cap::NET_ADMIN) {
             return Ok(net);
         }
         Err(Rule::NetTargetNeedsAdmin.refuse().with("owner", net.owner_value()))

@@ -107,7 +107,7 @@ fn bind_to(task: &Task, socket: &Socket, address: &Address) -> Result<(), Refusa
             let mut ports = net.ports.lock();
             let first = ports.first_free_for_all;
             let privileged = (1..first).contains(&at.port());
-            if privileged && !cred.has(&net.owner, Cap::NET_BIND_SERVICE) {
+            if privileged && !cred.has(net.identity.owner(), Cap::NET_BIND_SERVICE) {
                 return Err(Rule::PortNeedsBindService
                     .refuse()
                     .with("port", u32::from(at.port()))
@@ -224,7 +224,7 @@ pub fn connect(task: &StdArc<Task>, socket: &Socket, to: &Address) -> Result<(),
 /// `SIOCGSKNS`: the namespace that the socket was made in.
 pub fn socket_namespace(task: &StdArc<Task>, socket: &Socket) -> Result<AnyNamespace, Refusal> {
     let namespace = || {
-        if !task.cred().has(&socket.net.owner, Cap::NET_ADMIN) {
+        if !task.cred().has(socket.net.identity.owner(), Cap::NET_ADMIN) {
             return Err(Rule::SocketNeedsAdmin.refuse().with("owner", socket.net.owner_value()));
         }
         Ok(AnyNamespace::Net(Arc::clone(&socket.net)))

@@ -14,14 +14,14 @@ use alloc::{format, string::String};
 /// owns the network, and whoever administers it.
 fn lets_write(net: &NetNs, cred: &Cred) -> bool {
     // The mode is 0644: the group cannot write either.
-    cred.euid == net.files_owner().0 || cred.has(&net.owner, Cap::NET_ADMIN)
+    cred.euid == net.files_owner().0 || cred.has(net.identity.owner(), Cap::NET_ADMIN)
 }
 
 impl NetNs {
     /// Who owns its files in `/proc/sys/net`.
     pub fn files_owner(&self) -> (Kuid, Kgid) {
-        let uid = self.owner.map_uid(0).unwrap_or(Kuid::ROOT);
-        (uid, self.owner.map_gid(0).unwrap_or(Kgid::ROOT))
+        let uid = self.identity.owner().map_uid(0).unwrap_or(Kuid::ROOT);
+        (uid, self.identity.owner().map_gid(0).unwrap_or(Kgid::ROOT))
     }
 }
 

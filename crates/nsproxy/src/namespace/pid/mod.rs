@@ -38,10 +38,9 @@ pub use wait::{WaitFor, WaitKind, Waited, wait};
 pub(crate) use family::Family;
 pub(crate) use member::{Member, adopt, conceive};
 
-use super::{Draft, Identity, Kind, Maker, Namespace};
+use super::{Draft, Identity, Kind, Maker, Namespace, Number};
 use crate::{
     KernelVersion,
-    limits::Charge,
     namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule, Value},
     sync::{Arc, AtomicU32},
@@ -62,24 +61,21 @@ pub struct PidNs {
     /// Its books, which lie with everybody's under the family's lock.
     space: SpaceKey,
     initial_space: SpaceKey,
-    owner: Arc<UserNs>,
     memfd_noexec: AtomicU32,
-    _charge: Option<Charge>,
     identity: Identity,
 }
 
 impl PidNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<PidNs> {
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<PidNs> {
+        let kernel = user.kernel();
         let space = kernel.family.lock().open(kernel.config.pid_max, true);
         Arc::new(PidNs {
             parent: None,
             level: 0,
             space,
             initial_space: space,
-            owner: Arc::clone(user),
             memfd_noexec: AtomicU32::new(0),
-            _charge: None,
-            identity: Identity::initial(kernel, Kind::Pid),
+            identity: Identity::initial(user, Kind::Pid),
         })
     }
 
@@ -90,7 +86,7 @@ impl PidNs {
 
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
     }
 
     /// The pid namespace above it; `None` for the initial one.
@@ -125,26 +121,26 @@ impl PidNs {
     /// Says whether it has, or had, an init. Before that `/proc/PID/ns/pid_for_children` is not
     /// there, and only number 1 can be chosen in it.
     pub fn has_init(&self) -> bool {
-        let family = self.identity.kernel.family.lock();
+        let family = self.identity.kernel().family.lock();
         self.is_initial() || family.spaces.get(self.space).is_some_and(|space| space.init.is_some())
     }
 
     /// Says whether its init has ended: nobody can be born in it any more.
     pub fn is_dead(&self) -> bool {
-        let family = self.identity.kernel.family.lock();
+        let family = self.identity.kernel().family.lock();
         family.spaces.get(self.space).is_none_or(|space| space.closed)
     }
 
     /// The task of a number in it: a thread, or a process that has not been reaped.
     pub fn find(&self, number: u32) -> Option<StdArc<Task>> {
-        let family = self.identity.kernel.family.lock();
+        let family = self.identity.kernel().family.lock();
         family.find(self.space, number)?.task.upgrade()
     }
 
     /// Tells the model that the birth of its init failed when number 1 had been taken, where numbers
     /// are [`Numbers::Given`](crate::Numbers): nobody can be born in it any more.
     pub fn spoil(&self) {
-        let mut family = self.identity.kernel.family.lock();
+        let mut family = self.identity.kernel().family.lock();
         if let Some(space) = family.spaces.get_mut(self.space).filter(|it| it.init.is_none())
             && !self.is_initial()
         {
@@ -155,12 +151,12 @@ impl PidNs {
     /// Says whether anything is called by a number in it: a task, or a group or session that has
     /// outlived its leader.
     pub fn is_taken(&self, number: u32) -> bool {
-        let family = self.identity.kernel.family.lock();
+        let family = self.identity.kernel().family.lock();
         family.find(self.space, number).is_some()
     }
 
     fn kernel(&self) -> &Arc<Kernel> {
-        &self.identity.kernel
+        self.identity.kernel()
     }
 
     fn parent_ref(&self) -> Option<&Arc<PidNs>> {
@@ -168,7 +164,7 @@ impl PidNs {
     }
 
     fn owner_ref(&self) -> &UserNs {
-        &self.owner
+        self.identity.owner()
     }
 
     fn space(&self) -> SpaceKey {
@@ -192,12 +188,12 @@ impl PidNs {
 impl Namespace for PidNs {
     const KIND: Kind = Kind::Pid;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     fn above(&self, by: &Task) -> Result<Option<Arc<PidNs>>, Refusal> {
@@ -211,32 +207,33 @@ impl Namespace for PidNs {
         if maker.task.pid_ns().is_none_or(|own| *own != **old) {
             return Err(Rule::PidChildrenElsewhere.refuse().with("children in", old.value()));
         }
-        if !maker.owner.is_within(&old.owner) {
+        if !maker.owner.is_within(old.identity.owner()) {
             return Err(Rule::PidOwnerAbove
                 .refuse()
                 .with("owner", Value::Namespace(Kind::User, maker.owner.inode()))
-                .with("parent's owner", Value::Namespace(Kind::User, old.owner.inode())));
+                .with(
+                    "parent's owner",
+                    Value::Namespace(Kind::User, old.identity.owner().inode()),
+                ));
         }
         let level = old.level + 1;
         if level > LEVEL_MAX {
             return Err(Rule::PidNestedTooDeep.refuse().with("level", level));
         }
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Pid)?;
+        let identity = Identity::new(maker, Kind::Pid)?;
         let space = maker.kernel.family.lock().open(numbers::LIMIT, false);
         Ok(Arc::new(PidNs {
             parent: Some(Arc::clone(old)),
             level,
             space,
             initial_space: old.initial_space,
-            owner: Arc::clone(maker.owner),
             memfd_noexec: AtomicU32::new(old.memfd_noexec()),
-            _charge: Some(charge),
-            identity: Identity::new(maker.kernel, Kind::Pid, maker.owner),
+            identity,
         }))
     }
 
     fn install(this: &Arc<PidNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         if draft.task.pid_ns().is_none_or(|own| !this.is_within(&own)) {
             return Err(Rule::JoinPidNotBelow.refuse().with("target", this.value()));
         }
@@ -247,7 +244,7 @@ impl Namespace for PidNs {
 
 impl Drop for PidNs {
     fn drop(&mut self) {
-        let closed = self.identity.kernel.family.lock().spaces.remove(self.space);
+        let closed = self.identity.kernel().family.lock().spaces.remove(self.space);
         drop(closed);
     }
 }

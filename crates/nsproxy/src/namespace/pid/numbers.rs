@@ -99,7 +99,7 @@ impl Family {
         if self.spaces.get(ns.space()).is_none_or(|space| space.closed) {
             self.give_back(ns, &numbers, None);
             let inode =
-                Value::Namespace(Kind::Pid, crate::namespace::Namespace::identity(&**ns).inode());
+                Value::Namespace(Kind::Pid, crate::namespace::Namespace::number(&**ns).inode());
             return Err(Rule::CloneNamespaceDead.refuse().with("namespace", inode));
         }
         let pid = Pid { ns: Arc::clone(ns), numbers, task: Weak::new(), process, users: 1 };

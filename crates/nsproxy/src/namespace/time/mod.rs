@@ -17,15 +17,13 @@ mod offsets;
 
 pub use offsets::{read_time_offsets, write_time_offsets};
 
-use super::{Draft, Identity, Maker, Namespace};
+use super::{Draft, Identity, Maker, Namespace, Number};
 use crate::{
     Kind,
-    limits::Charge,
     namespace::user::UserNs,
     nsproxy::NsProxy,
     rule::{Refusal, Refuse, Rule, Value},
     sync::{Arc, Mutex},
-    system::Kernel,
 };
 use core::fmt;
 
@@ -51,8 +49,6 @@ pub struct Clocks {
 /// A time namespace (`struct time_namespace`).
 pub struct TimeNs {
     state: Mutex<State>,
-    owner: Arc<UserNs>,
-    _charge: Option<Charge>,
     identity: Identity,
 }
 
@@ -63,23 +59,13 @@ struct State {
 }
 
 impl TimeNs {
-    pub(crate) fn initial(kernel: &Arc<Kernel>, user: &Arc<UserNs>) -> Arc<TimeNs> {
+    pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<TimeNs> {
         let state = State { offsets: Clocks::default(), frozen: true };
-        TimeNs::build(state, user, None, Identity::initial(kernel, Kind::Time))
+        TimeNs::build(state, Identity::initial(user, Kind::Time))
     }
 
-    fn build(
-        state: State,
-        owner: &Arc<UserNs>,
-        charge: Option<Charge>,
-        identity: Identity,
-    ) -> Arc<TimeNs> {
-        Arc::new(TimeNs {
-            state: Mutex::new(state),
-            owner: Arc::clone(owner),
-            _charge: charge,
-            identity,
-        })
+    fn build(state: State, identity: Identity) -> Arc<TimeNs> {
+        Arc::new(TimeNs { state: Mutex::new(state), identity })
     }
 
     /// Its inode number.
@@ -89,7 +75,7 @@ impl TimeNs {
 
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
-        Arc::clone(&self.owner)
+        Arc::clone(self.identity.owner())
     }
 
     /// How far its clocks are ahead of the host's.
@@ -115,19 +101,18 @@ impl TimeNs {
 impl Namespace for TimeNs {
     const KIND: Kind = Kind::Time;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        self.identity.number()
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
-        Some(&self.owner)
+        Some(self.identity.owner())
     }
 
     fn copy(old: &Arc<TimeNs>, maker: &Maker<'_>) -> Result<Arc<TimeNs>, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, Kind::Time)?;
-        let identity = Identity::new(maker.kernel, Kind::Time, maker.owner);
+        let identity = Identity::new(maker, Kind::Time)?;
         let state = State { offsets: old.offsets(), frozen: false };
-        Ok(TimeNs::build(state, maker.owner, Some(charge), identity))
+        Ok(TimeNs::build(state, identity))
     }
 
     fn install(this: &Arc<TimeNs>, draft: &mut Draft<'_>) -> Result<(), Refusal> {
@@ -140,7 +125,7 @@ impl Namespace for TimeNs {
                 .with("target", Value::Namespace(Kind::Time, this.inode()))
                 .with("sharers", sharers));
         }
-        draft.joiner_is_admin(&this.owner)?;
+        draft.joiner_is_admin(this.identity.owner())?;
         draft.proxy.time = Arc::clone(this);
         draft.proxy.time_for_children = Arc::clone(this);
         Ok(())
@@ -163,7 +148,7 @@ impl fmt::Debug for TimeNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimeNs")
             .field("inode", &self.inode())
-            .field("owner", &self.owner.inode())
+            .field("owner", &self.identity.owner().inode())
             .field("offsets", &self.offsets())
             .field("frozen", &self.is_frozen())
             .finish()

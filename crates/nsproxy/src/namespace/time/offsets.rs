@@ -98,8 +98,8 @@ pub fn write_time_offsets(
     let Some(ns) = of.and_then(children_of) else {
         return Err(Rule::TimeOffsetsProcessGone.refuse());
     };
-    if !opener.has(&ns.owner, Cap::SYS_TIME) {
-        let owner = Value::Namespace(Kind::User, ns.owner.inode());
+    if !opener.has(ns.identity.owner(), Cap::SYS_TIME) {
+        let owner = Value::Namespace(Kind::User, ns.identity.owner().inode());
         return Err(Rule::TimeOffsetsNeedTime.refuse().with("owner", owner));
     }
     let mut now = *now;

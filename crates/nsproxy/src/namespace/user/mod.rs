@@ -18,7 +18,7 @@ pub use setgroups::{open_setgroups_for_write, read_setgroups, write_setgroups};
 pub(crate) use map::IdMap;
 pub(crate) use parse::is_blank;
 
-use super::{Draft, Identity, Maker, Namespace};
+use super::{Draft, Maker, Namespace, Number};
 use crate::{
     KernelVersion, Kind,
     capability::Cap,
@@ -56,7 +56,8 @@ pub struct UserNs {
     maker_had_setfcap: bool,
     /// Charged to the parent, and so keeps it alive. `None` for the initial one.
     charge: Option<Charge>,
-    identity: Identity,
+    number: Number,
+    kernel: Arc<Kernel>,
 }
 
 impl UserNs {
@@ -71,13 +72,14 @@ impl UserNs {
             owner: (Kuid::ROOT, Kgid::ROOT),
             maker_had_setfcap: false,
             charge: None,
-            identity: Identity::initial(kernel, Kind::User),
+            number: Number::initial(kernel, Kind::User),
+            kernel: Arc::clone(kernel),
         })
     }
 
     /// Its inode number.
     pub fn inode(&self) -> u32 {
-        self.identity.inode()
+        self.number.inode()
     }
 
     /// The user namespace above it; `None` for the initial one.
@@ -135,12 +137,12 @@ impl UserNs {
 
     /// What `uid` reads as in here: the overflow uid (65534) if it is not mapped.
     pub fn uid_in(&self, uid: Kuid) -> u32 {
-        self.find_uid(uid).unwrap_or(self.identity.kernel.config.overflow_uid)
+        self.find_uid(uid).unwrap_or(self.kernel.config.overflow_uid)
     }
 
     /// What `gid` reads as in here: the overflow gid (65534) if it is not mapped.
     pub fn gid_in(&self, gid: Kgid) -> u32 {
-        self.find_gid(gid).unwrap_or(self.identity.kernel.config.overflow_gid)
+        self.find_gid(gid).unwrap_or(self.kernel.config.overflow_gid)
     }
 
     /// Which user `uid` means in here.
@@ -161,7 +163,11 @@ impl UserNs {
 
     /// Says whether the kernel that is modelled is this version or a later one.
     pub(crate) fn kernel_since(&self, major: u16, minor: u16) -> bool {
-        self.identity.kernel.config.version.since(KernelVersion::new(major, minor))
+        self.kernel.config.version.since(KernelVersion::new(major, minor))
+    }
+
+    pub(crate) fn kernel(&self) -> &Arc<Kernel> {
+        &self.kernel
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -191,8 +197,8 @@ impl UserNs {
 impl Namespace for UserNs {
     const KIND: Kind = Kind::User;
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn number(&self) -> &Number {
+        &self.number
     }
 
     fn belongs_to(&self) -> Option<&Arc<UserNs>> {
@@ -231,7 +237,8 @@ impl Namespace for UserNs {
             owner: (by.euid, by.egid),
             maker_had_setfcap: by.effective.has(Cap::SETFCAP),
             charge: Some(charge),
-            identity: Identity::new(maker.kernel, Kind::User, parent),
+            number: Number::take(maker.kernel, Kind::User, parent),
+            kernel: Arc::clone(maker.kernel),
         }))
     }
 
@@ -253,6 +260,12 @@ impl Namespace for UserNs {
         }
         draft.cred = Some(draft.own.moved_to(Arc::clone(this)));
         Ok(())
+    }
+}
+
+impl Drop for UserNs {
+    fn drop(&mut self) {
+        self.number.give_back(&self.kernel);
     }
 }
 
