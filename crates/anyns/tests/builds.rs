@@ -6,6 +6,7 @@ mod harness;
 use harness::normal::Normal;
 use harness::same::{Scripts, same};
 use harness::{Place, Scratch};
+use std::process::Command;
 
 /// `box` runs a script in a sandbox where only the working directory can be written.
 const START: &str = "exec 2>&1; export GIT_CONFIG_GLOBAL=/dev/null; \
@@ -48,6 +49,57 @@ fn python_environments() {
         &[
             "box 'python3 -m venv --without-pip v && v/bin/python -c \"import sys; print(sys.prefix != sys.base_prefix)\"; printf \"#!$PWD/v/bin/python\\nimport sys; print(sys.argv[1:])\\n\" >v/bin/tool; chmod +x v/bin/tool; v/bin/tool a b; . v/bin/activate; python -c \"import sys; print(sys.executable)\" | grep -c v/bin/python; python -m compileall -q v | wc -l'",
         ],
+    );
+}
+
+#[test]
+fn node() {
+    equal(
+        "builds-node",
+        &[Place::Refused],
+        &[
+            "cat $GUESTS/node.js >node.js; export TMPDIR=/tmp; box 'node node.js' | sed \"s,$(basename $PWD),HOME,\"",
+        ],
+    );
+}
+
+/// Rust's own tools, as they are on this machine, where an ordinary user may have them.
+fn toolchain(scratch: &Scratch) {
+    let rustc = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let sysroot = String::from_utf8(rustc.stdout).unwrap();
+    let copy = format!(
+        "cd {} && mkdir {to}/bin {to}/lib && for how in -al -a; do \
+             cp $how bin/cargo bin/rustc {to}/bin && cp $how lib/*.so* lib/rustlib {to}/lib && exit; done",
+        sysroot.trim(),
+        to = scratch.path().display(),
+    );
+    assert!(Command::new("sh").args(["-c", &copy]).status().unwrap().success(), "{copy}");
+    let works = Command::new(scratch.path().join("bin/rustc")).arg("-vV").output().unwrap();
+    assert!(works.status.success(), "{works:?}");
+}
+
+#[test]
+fn cargo() {
+    const CRATES: &str = r##"mkdir -p one/src two/src
+        printf '[package]\nname = "one"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\ntwo = { path = "../two" }\n' >one/Cargo.toml
+        printf 'fn main() { println!("{}", two::twice(21)); }\n#[test]\nfn works() { assert_eq!(two::twice(2), 4); }\n' >one/src/main.rs
+        printf '[package]\nname = "two"\nversion = "0.1.0"\nedition = "2021"\n' >two/Cargo.toml
+        printf 'pub fn twice(x: u32) -> u32 { include!(concat!(env!("OUT_DIR"), "/expr")) }\n' >two/src/lib.rs
+        printf 'fn main() { std::fs::write(std::env::var("OUT_DIR").unwrap() + "/expr", "x * 2").unwrap(); }\n' >two/build.rs
+        export HOME=$PWD PATH=$GUESTS/bin:$PATH CARGO_TERM_COLOR=never
+        bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --ro-bind $GUESTS $GUESTS --bind $PWD $PWD bash -c '
+            exec 2>&1; cd one; cargo build --offline && cargo run -q && cargo test -q && touch src/main.rs &&
+            cargo build && ls target/debug; cargo clean 2>&1 | grep -c Removed' |
+            sed "s,$PWD,HOME,; s/ in [0-9.]*s/ in a while/""##;
+    same(
+        &Scripts {
+            name: "builds-cargo",
+            start: "exec 2>&1; ",
+            normal: &[],
+            hosted: &[Place::Refused, Place::Confined],
+            scripts: &[CRATES],
+        },
+        toolchain,
     );
 }
 
