@@ -14,6 +14,7 @@ use crate::guests::{Guest, threads};
 use crate::mounts::Detached;
 use crate::numbers::View;
 use crate::procfs::Native;
+use crate::rights::Lifts;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Lost, Place, Seeker, Tree};
 
@@ -66,6 +67,8 @@ pub(crate) struct Cx<'a> {
     lent: Option<crate::lent::Sent>,
     /// The call has been answered on the way.
     answered: Option<Answered>,
+    /// Permissions lifted until the call ends.
+    pub(crate) lifts: Lifts<'a>,
     /// The directory that is being opened, and through which mount.
     pub(crate) opened: Option<(vfs::Reached, crate::mounts::Identity)>,
 }
@@ -95,6 +98,7 @@ impl<'a> Cx<'a> {
             opened: None,
             lent: None,
             answered: None,
+            lifts: Lifts::new(&sup.lifted),
         }
     }
 
@@ -121,6 +125,7 @@ impl<'a> Cx<'a> {
             opened: None,
             lent: None,
             answered: None,
+            lifts: Lifts::new(&sup.lifted),
         })
     }
 
@@ -282,6 +287,12 @@ impl<'a> Cx<'a> {
         Seeker { tid: self.tid, sight: self, scene }
     }
 
+    /// Has the call served here, though the caller sees what the host shows.
+    pub(crate) fn look_itself(&mut self) {
+        let tree = self.guest.as_ref().and_then(|guest| self.sup.any_tree_of(&guest.task));
+        self.tree = OnceCell::from(tree);
+    }
+
     /// The tree of mounts that what was opened stands for: to the kernel it is something else.
     pub(crate) fn tree_of(&self, opened: &std::os::fd::OwnedFd) -> Option<Arc<Detached>> {
         if self.sup.descriptors.len() == 0 {
@@ -430,6 +441,7 @@ impl<'a> Cx<'a> {
 
     /// Answers the call as its handler decided.
     pub(crate) fn finish(mut self, served: Served) -> Answered {
+        self.lifts.lower();
         if let Some(answered) = self.answered.take() {
             return answered;
         }

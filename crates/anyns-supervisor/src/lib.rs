@@ -8,6 +8,7 @@
 //! * `syscalls` has the handlers, one file per group of calls.
 //! * `guests` knows the tasks that ever left the initial namespaces; all others are the kernel's.
 //! * `numbers`: who is called by which number, and by whom.
+//! * `rights`: what the root of a user namespace may do whatever the modes of its files say.
 //! * `procfs`, `vfs`, `descriptors`: the files whose contents are ours, how a path leads to them,
 //!   and the descriptors that stand for them.
 //!
@@ -26,6 +27,7 @@ mod maps;
 mod mounts;
 mod numbers;
 mod procfs;
+mod rights;
 mod run;
 mod syscalls;
 mod table;
@@ -84,6 +86,7 @@ pub struct Supervisor {
     proc: Proc,
     mounts: Mounts,
     lent: lent::Lent,
+    lifted: rights::Lifted,
     copies: procfs::Copies,
     last: procfs::Last,
     programs: exec::Programs,
@@ -122,6 +125,7 @@ impl Supervisor {
             guests,
             mounts: Mounts::default(),
             lent: lent::Lent::default(),
+            lifted: rights::Lifted::default(),
             copies: procfs::Copies::default(),
             last: procfs::Last::default(),
             programs: exec::Programs::default(),
@@ -419,6 +423,10 @@ impl Supervisor {
     }
 }
 
+fn is_exec(nr: i64) -> bool {
+    matches!(nr, libc::SYS_execve | libc::SYS_execveat)
+}
+
 impl Serve for Supervisor {
     fn serve(&self, call: Call) -> Answered {
         if self.is_the_kernels(&call) {
@@ -426,14 +434,19 @@ impl Serve for Supervisor {
         }
         let mut cx = Cx::new(self, call);
         // What is made for a program to start from is ours; who may find it is judged there.
-        let is_exec = matches!(cx.nr(), libc::SYS_execve | libc::SYS_execveat);
-        let disguise = match is_exec {
+        let disguise = match is_exec(cx.nr()) {
             true => Ok(disguise::Disguise::none()),
             false => disguise::Disguise::of(&cx),
         };
         let served = match (table::handler(cx.nr()), &disguise) {
             (_, Err(_)) => disguise.map(|_| Verdict::Continue),
-            (Some(handler), Ok(_)) => handler(&mut cx),
+            (Some(handler), Ok(_)) => match handler(&mut cx) {
+                Ok(Verdict::Continue) if cx.is_kept_out() => {
+                    cx.look_itself();
+                    handler(&mut cx)
+                }
+                served => served,
+            },
             (None, Ok(_)) => Ok(Verdict::Continue),
         };
         cx.finish(served)
@@ -449,6 +462,8 @@ impl Serve for Supervisor {
         let mut cx = Cx::at_once(self, call)?;
         match handler(&mut cx) {
             Err(Trouble::Later) => Err(cx.take()),
+            // Whether it is kept out takes a look at files.
+            Ok(Verdict::Continue) if is_exec(cx.nr()) && cx.may_be_kept_out() => Err(cx.take()),
             served => Ok(cx.finish(served)),
         }
     }

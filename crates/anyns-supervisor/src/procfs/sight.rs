@@ -9,6 +9,7 @@ use super::{Proc, may_look};
 use crate::cx::Cx;
 use crate::mounts::Detached;
 use crate::numbers::View;
+use crate::rights::Need;
 use crate::trouble::Trouble;
 use crate::vfs::{Sight, Tree};
 
@@ -87,6 +88,14 @@ impl Sight for Cx<'_> {
 
     fn tree(&self, opened: &OwnedFd) -> Option<std::sync::Arc<Detached>> {
         self.tree_of(opened)
+    }
+
+    fn overrides(&self) -> bool {
+        Cx::overrides(self)
+    }
+
+    fn may_search(&self, directory: &OwnedFd) -> bool {
+        self.lift(directory, Need::SEARCH)
     }
 
     fn hosts(&self) -> Option<Tree> {

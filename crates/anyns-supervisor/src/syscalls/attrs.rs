@@ -10,6 +10,7 @@ use super::overlay::{to_change, to_write};
 use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::procfs;
+use crate::rights::Need;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};
 
@@ -169,7 +170,7 @@ pub(crate) fn truncate(cx: &mut Cx<'_>) -> Served {
     }
     let place = to_write(cx, place)?;
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = procfs::reopen(&place.fd, flags)?;
+    let file = cx.lifting(&[(&place.fd, Need::WRITE)], || procfs::reopen(&place.fd, flags))?;
     let limit = procfs::read_limit(cx.tid(), "Max file size").unwrap_or(u64::MAX);
     if wanted > limit && wanted > place.stat.st_size as u64 {
         let tgid = cx.guest().map_or(cx.tid(), |guest| guest.tgid);

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::seen::kind;
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::Identity;
+use crate::rights::Need;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};
 
@@ -25,12 +26,10 @@ pub(crate) fn chdir(cx: &mut Cx<'_>) -> Served {
         return Err(Errno::NOTDIR.into());
     }
     // Only who may search it can be in it: the host says so.
-    drop(rustix::fs::openat(
-        &place.fd,
-        c".",
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )?);
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    drop(cx.lifting(&[(&place.fd, Need::SEARCH)], || {
+        rustix::fs::openat(&place.fd, c".", flags, rustix::fs::Mode::empty())
+    })?);
     go(cx, place)
 }
 
@@ -49,6 +48,7 @@ pub(crate) fn go(cx: &mut Cx<'_>, place: Place) -> Served {
     });
     match done {
         Ok((done, held)) => {
+            cx.lifts.lower();
             if done == 0 {
                 // Should another thread have exchanged the descriptor, the directory that the caller
                 // is in is not this one, and what it is will be looked at.

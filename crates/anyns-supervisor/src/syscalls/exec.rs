@@ -58,6 +58,7 @@ pub(crate) fn exec(cx: &mut Cx<'_>) -> Served {
     }
     match done {
         Ok(execed) => {
+            cx.lifts.lower();
             let right = start.as_ref().map_or(Ok(()), |start| start.settle(&execed));
             cx.sup.after_exec(
                 met.tid,

@@ -7,14 +7,15 @@ use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use anyns_trap::Failed;
-use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::overlay::{overlay, put, to_change};
 use super::seen::{is_name, kind, own_path, trimmed, writable};
 use crate::cx::{Cx, Served, Verdict};
+use crate::rights::Need;
 use crate::trouble::Trouble;
-use crate::vfs::{self, Place};
+use crate::vfs::{self, Parent, Place};
 
 const CWD: i32 = libc::AT_FDCWD;
 
@@ -143,7 +144,12 @@ fn remove(cx: &Cx<'_>, dirfd: i32, path_arg: usize, flags: AtFlags) -> Served {
             return Err(errno.into());
         }
         Some(overlay) => overlay.remove(&at.place.fd, &trimmed(&at), directory)?,
-        None => rustix::fs::unlinkat(&at.place.fd, &*at.name, flags)?,
+        None => {
+            let directory = &at.place.fd;
+            cx.lifting(&[(directory, Need::CHANGE)], || {
+                rustix::fs::unlinkat(directory, &*at.name, flags)
+            })?;
+        }
     }
     Ok(Verdict::Return(0))
 }
@@ -197,7 +203,20 @@ fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) 
             overlay.rename((&from.place.fd, &old), (&to.place.fd, &new), flags)?;
         }
         None => {
-            rustix::fs::renameat_with(&from.place.fd, &*from.name, &to.place.fd, &*to.name, flags)?;
+            let directories = (&from.place.fd, &to.place.fd);
+            let named = [&from, &to].map(|at| a_directory(cx, at));
+            let mut needs = vec![(directories.0, Need::CHANGE), (directories.1, Need::CHANGE)];
+            // A directory that gets another above it is changed itself.
+            needs.extend(named.iter().flatten().map(|directory| (directory, Need::WRITE)));
+            cx.lifting(&needs, || {
+                rustix::fs::renameat_with(
+                    directories.0,
+                    &*from.name,
+                    directories.1,
+                    &*to.name,
+                    flags,
+                )
+            })?;
         }
     }
     // Others may have mounted something on it.
@@ -206,6 +225,13 @@ fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) 
         cx.sup.mounts.note_rename();
     }
     Ok(Verdict::Return(0))
+}
+
+/// The directory of this name, for who need not be allowed to rename it by its mode.
+fn a_directory(cx: &Cx<'_>, at: &Parent) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(&at.place.fd, &*at.name, flags, Mode::empty()).ok();
+    cx.overrides().then(open).flatten()
 }
 
 /// A rename that is the kernel's. If others may have mounted something on what is renamed, they are to

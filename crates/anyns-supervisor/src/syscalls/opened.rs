@@ -17,6 +17,7 @@ use super::seen::{has, kind, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, What};
 use crate::procfs::{self, Node};
+use crate::rights::Need;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Parent, Place};
 
@@ -88,7 +89,9 @@ fn temporary(cx: &Cx<'_>, place: &Place, how: How) -> Served {
         None => None,
     };
     let directory = raised.as_ref().unwrap_or(&place.fd);
-    let fd = rustix::fs::openat(directory, c".", how.flags | OFlags::CLOEXEC, mode)?;
+    let fd = cx.lifting(&[(directory, Need::CHANGE)], || {
+        rustix::fs::openat(directory, c".", how.flags | OFlags::CLOEXEC, mode)
+    })?;
     Ok(Verdict::Install { fd, cloexec: how.flags.contains(OFlags::CLOEXEC) })
 }
 
@@ -251,7 +254,7 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
             if overlay.is_some() {
                 note(cx, &place)?;
             }
-            let fd = reopen(&place, flags)?;
+            let fd = reopen(cx, &place, flags)?;
             return Ok(Verdict::Install { fd, cloexec });
         }
         FileType::Directory => {
@@ -261,15 +264,21 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
         }
         _ => {}
     }
-    let fd = reopen(&place, flags)?;
+    let fd = reopen(cx, &place, flags)?;
     Ok(Verdict::Install { fd, cloexec })
 }
 
 /// Opens the very object that was found.
-fn reopen(place: &Place, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn reopen(cx: &Cx<'_>, place: &Place, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let need = match flags & OFlags::RWMODE {
+        OFlags::RDONLY if flags.contains(OFlags::TRUNC) => Need::BOTH,
+        OFlags::RDONLY => Need::READ,
+        OFlags::WRONLY => Need::WRITE,
+        _ => Need::BOTH,
+    };
     let not = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     let flags = (flags - not) | OFlags::NOCTTY | OFlags::CLOEXEC;
-    procfs::reopen(&place.fd, flags)
+    cx.lifting(&[(&place.fd, need)], || procfs::reopen(&place.fd, flags))
 }
 
 /// Remembers through which mount something was opened that paths can begin at.
@@ -320,7 +329,7 @@ fn open_node(cx: &mut Cx<'_>, place: Place, node: Node, flags: OFlags) -> Served
     if is_link {
         return Err(Errno::LOOP.into());
     }
-    let fd = reopen(&place, flags)?;
+    let fd = reopen(cx, &place, flags)?;
     Ok(Verdict::Install { fd, cloexec })
 }
 

@@ -1,10 +1,12 @@
 //! access(2), chdir(2), chroot(2), statfs(2) and other calls that the kernel serves by a path, which
 //! may lead the caller elsewhere in `/proc` than the kernel knows.
 
+use nsproxy::{CapSet, Cred};
 use rustix::fs::{Access, AtFlags, FileType};
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
+use crate::rights::Need;
 use crate::vfs::Sight;
 
 /// Serves `access(path, mode)`.
@@ -30,7 +32,17 @@ fn accessible(cx: &Cx<'_>, dirfd: i32, path_arg: usize, mode_arg: usize, flags: 
         return Err(Errno::ACCESS.into());
     }
     let path = super::seen::own_path(place.object());
-    rustix::fs::accessat(rustix::fs::CWD, path, wanted, AtFlags::EACCESS)?;
+    let look = || rustix::fs::accessat(rustix::fs::CWD, &path, wanted, AtFlags::EACCESS);
+    let by = |cred: &Cred| match flags & libc::AT_EACCESS != 0 {
+        true => cred.effective,
+        // By the real user's: root has all that it may have.
+        false if cred.user.find_uid(cred.uid) == Some(0) => cred.permitted,
+        false => CapSet::EMPTY,
+    };
+    match look() {
+        Err(Errno::ACCESS) if cx.lift_with(place.object(), Need(mode), by) => look()?,
+        looked => looked?,
+    }
     let special = matches!(
         sort,
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice

@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, sockopt};
 use crate::cx::{Cx, Served, Verdict};
 use crate::guests::Guest;
 use crate::mounts::Bound;
+use crate::rights::Need;
 use crate::trouble::Trouble;
 use crate::vfs;
 
@@ -175,8 +176,7 @@ pub(crate) fn connect(cx: &mut Cx<'_>) -> Served {
     match address(cx, &socket, cx.arg(1), cx.arg(2))? {
         Address::Path(path) => {
             let (object, address) = found(cx, &path)?;
-            raw::connect(socket.as_raw_fd(), &address)?;
-            drop(object);
+            cx.lifting(&[(&object, Need::WRITE)], || raw::connect(socket.as_raw_fd(), &address))?;
         }
         Address::Other(bytes) => raw::connect(socket.as_raw_fd(), &bytes)?,
     }

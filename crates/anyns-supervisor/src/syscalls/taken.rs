@@ -10,6 +10,7 @@ use super::overlay::overlay;
 use super::seen::{trimmed, writable};
 use crate::cx::Cx;
 use crate::mounts::Identity;
+use crate::rights::Need;
 use crate::vfs::Parent;
 
 impl Cx<'_> {
@@ -52,7 +53,8 @@ impl Cx<'_> {
         if !has_room && may_be_made(at) {
             return Err(Errno::NOSPC);
         }
-        let made = make(&at.place.fd, &at.name);
+        let directory = &at.place.fd;
+        let made = self.lifting(&[(directory, Need::CHANGE)], || make(directory, &at.name));
         if let Some(sb) = sb.filter(|_| has_room && made.is_err()) {
             mounts.give_room_back(sb);
         }

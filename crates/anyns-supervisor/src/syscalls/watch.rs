@@ -7,6 +7,7 @@ use rustix::fs::inotify::{self, WatchFlags};
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
+use crate::rights::Need;
 
 /// Serves `inotify_add_watch(fd, path, mask)`.
 pub(crate) fn inotify_add_watch(cx: &mut Cx<'_>) -> Served {
@@ -22,7 +23,10 @@ pub(crate) fn inotify_add_watch(cx: &mut Cx<'_>) -> Served {
     // The link to it ends at the object itself, be that a symbolic link.
     let link = format!("/proc/self/fd/{}", place.fd.as_raw_fd());
     let mask = WatchFlags::from_bits_retain(mask & !libc::IN_DONT_FOLLOW);
-    Ok(Verdict::Return(inotify::add_watch(&watches, link, mask)?.into()))
+    let watch = cx.lifting(&[(&place.fd, Need::READ)], || {
+        inotify::add_watch(&watches, link.as_str(), mask)
+    })?;
+    Ok(Verdict::Return(watch.into()))
 }
 
 /// Serves `fanotify_mark(fd, flags, mask, dirfd, path)`: where paths lead elsewhere than on the host, a

@@ -17,6 +17,7 @@ use super::overlay::{overlay, to_change};
 use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::Overlay;
+use crate::rights::Need;
 use crate::trouble::Trouble;
 use crate::vfs::{self, Place};
 
@@ -159,13 +160,11 @@ fn change(cx: &mut Cx<'_>, named: Named, removes: bool) -> Served {
         _ => to_change(cx, object.place)?,
     };
     let path = own_path(place.object());
-    match removes {
-        true => rustix::fs::removexattr(&path, &name)?,
-        false => {
-            let flags = XattrFlags::from_bits_retain(flags);
-            rustix::fs::setxattr(&path, &name, &value, flags)?;
-        }
-    }
+    let flags = XattrFlags::from_bits_retain(flags);
+    cx.lifting(&[(place.object(), Need::WRITE)], || match removes {
+        true => rustix::fs::removexattr(&path, &name),
+        false => rustix::fs::setxattr(&path, &name, &value, flags),
+    })?;
     Ok(Verdict::Return(0))
 }
 
@@ -182,7 +181,12 @@ fn look(cx: &mut Cx<'_>, named: Named) -> Served {
         return Err(Errno::OPNOTSUPP.into());
     }
     let mut room = vec![0; (cx.arg(3) as usize).min(VALUE_MAX)];
-    let got = rustix::fs::getxattr(&object.path, &name, &mut room)?;
+    let got = match rustix::fs::getxattr(&object.path, &name, &mut room) {
+        Err(Errno::ACCESS) if cx.lift(object.place.object(), Need::READ) => {
+            rustix::fs::getxattr(&object.path, &name, &mut room)?
+        }
+        got => got?,
+    };
     give(cx, cx.arg(2), &room, got)
 }
 

@@ -1,7 +1,7 @@
 //! How a walk goes from one mount of the guest's namespace into another: down onto what is mounted on
 //! a name, up from the root of a mount, to the guest's root, and through the links of `/proc`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nsproxy::{Dentry, MountId};
@@ -9,7 +9,7 @@ use rustix::fs::ResolveFlags;
 use rustix::io::Errno;
 
 use super::scene::Standing;
-use super::walk::{Among, Walk, open_path};
+use super::walk::{Among, Walk, open_in, open_path};
 use super::{Lost, Scene};
 use crate::mounts::{Identity, Key, Overlay, What};
 use crate::procfs::{self, Node};
@@ -189,7 +189,7 @@ impl Walk<'_> {
     pub(super) fn up_among(&mut self) -> Result<(), Lost> {
         self.knows_root = true;
         // Only who may search a directory leaves it by its name.
-        open_path(self.here.as_fd(), &b"."[..], true)?;
+        self.open_in(b".", true)?;
         let climbed = self.climb()?;
         if matches!(climbed, Climbed::ToTop) && self.resolve.contains(ResolveFlags::BENEATH) {
             return Err(Errno::XDEV.into());
@@ -264,7 +264,7 @@ impl Walk<'_> {
             from = spot.fd.clone();
             host = mount.spot.identity.mnt;
         }
-        let up = open_path(from.as_fd(), &b".."[..], true)?;
+        let up = open_in(self.who, &from, b"..", true)?;
         let above = Identity::of(&up)?;
         let passed = mount.is_proc() && mount.shows.is_some();
         if above.mnt != host && !passed {
@@ -299,7 +299,7 @@ impl Walk<'_> {
             // Nobody knows of which mount it is, and so what is above it.
             return Err(Errno::NOENT.into());
         }
-        let up = open_path(self.here.as_fd(), &b".."[..], true)?;
+        let up = self.open_in(b"..", true)?;
         let above = Identity::of(&up)?;
         let host = self.among.as_ref().map(|among| among.host);
         if host.is_some_and(|host| host != above.mnt) || above.is_same(&at) {

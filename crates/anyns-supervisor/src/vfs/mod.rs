@@ -91,6 +91,17 @@ pub(crate) trait Sight {
         None
     }
 
+    /// Whether directories may be closed to us that are open to whoever looks.
+    fn overrides(&self) -> bool {
+        false
+    }
+
+    /// Opens a directory that was closed to us, if it is open to whoever looks, for as long as that
+    /// takes. Says whether it did.
+    fn may_search(&self, _directory: &OwnedFd) -> bool {
+        false
+    }
+
     /// The mounts of the host.
     fn hosts(&self) -> Option<Tree> {
         None

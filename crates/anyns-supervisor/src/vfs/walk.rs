@@ -349,6 +349,11 @@ impl<'a> Walk<'a> {
                 self.careful = count + 1;
                 return Ok(false);
             }
+            // One by one it can be seen which of them is closed.
+            Err(Errno::ACCESS) if self.who.sight.overrides() => {
+                self.careful = count + 1;
+                return Ok(false);
+            }
             Err(errno) => return Err(errno.into()),
         };
         let stat = rustix::fs::fstat(&fd)?;
@@ -397,7 +402,7 @@ impl<'a> Walk<'a> {
                 self.arrive(next, None);
                 return Ok(());
             }
-            (None, None) => open_path(self.here.as_fd(), name, false)?,
+            (None, None) => self.open_in(name, false)?,
         };
         if self.among.is_some() && self.enter_mount(&next, name)? {
             return Ok(());
@@ -472,7 +477,7 @@ impl<'a> Walk<'a> {
         if self.among.is_some() {
             return self.up_among();
         }
-        self.here = Arc::new(open_path(self.here.as_fd(), &b".."[..], true)?);
+        self.here = Arc::new(self.open_in(b"..", true)?);
         match self.trail.as_mut().filter(|trail| !trail.is_empty()) {
             Some(trail) => drop(trail.pop()),
             None => self.find_trail()?,
@@ -482,7 +487,12 @@ impl<'a> Walk<'a> {
 
     /// `.` is the same directory, but only a directory has it.
     fn enter_same(&mut self) -> Result<(), Errno> {
-        open_path(self.here.as_fd(), &b"."[..], true).map(drop)
+        self.open_in(b".", true).map(drop)
+    }
+
+    /// Opens a name in the directory where the walk stands.
+    pub(super) fn open_in(&self, name: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
+        open_in(self.who, &self.here, name, follow)
     }
 }
 
@@ -499,6 +509,19 @@ pub(crate) fn may_follow(directory: &Stat, link: &Stat) -> Result<(), Errno> {
 /// What a walk has come to, to be kept: its own descriptor, or a copy of one that others have, too.
 fn owned(here: Arc<OwnedFd>) -> Result<OwnedFd, Errno> {
     Arc::try_unwrap(here).or_else(|shared| rustix::io::fcntl_dupfd_cloexec(&*shared, 0))
+}
+
+/// Opens a name in a directory, which may be closed to us and open to the seeker.
+pub(super) fn open_in(
+    who: Seeker<'_>,
+    directory: &OwnedFd,
+    name: &[u8],
+    follow: bool,
+) -> Result<OwnedFd, Errno> {
+    match open_path(directory, name, follow) {
+        Err(Errno::ACCESS) if who.sight.may_search(directory) => open_path(directory, name, follow),
+        opened => opened,
+    }
 }
 
 pub(super) fn open_path(
