@@ -14,6 +14,7 @@ mod paths;
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nsproxy::{Cap, CapSet, Cred, Kgid, Kuid};
 use parking_lot::Mutex;
@@ -71,7 +72,12 @@ struct Lift {
 
 /// All objects whose owner's bits are lifted.
 #[derive(Debug, Default)]
-pub(crate) struct Lifted(Mutex<HashMap<Key, Lift>>);
+pub(crate) struct Lifted {
+    now: Mutex<HashMap<Key, Lift>>,
+    /// How many ever were, and how many are no more.
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
 
 impl Lifted {
     /// Lifts bits of an object with these attributes for one call more. Says whether it was worth it.
@@ -79,7 +85,7 @@ impl Lifted {
         let set = |mode| {
             rustix::fs::chmodat(CWD, own_path(object), Mode::from_raw_mode(mode), AtFlags::empty())
         };
-        match self.0.lock().entry((stat.st_dev, stat.st_ino)) {
+        match self.now.lock().entry((stat.st_dev, stat.st_ino)) {
             Entry::Occupied(mut entry) => {
                 let lift = entry.get_mut();
                 let more = lift.is | need.owners();
@@ -96,7 +102,11 @@ impl Lifted {
                     return Ok(false);
                 }
                 let object = rustix::io::fcntl_dupfd_cloexec(object, 0)?;
-                set(is)?;
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                if let Err(errno) = set(is) {
+                    self.ended.fetch_add(1, Ordering::SeqCst);
+                    return Err(errno);
+                }
                 entry.insert(Lift { object, was, is, calls: 1 });
             }
         }
@@ -105,16 +115,22 @@ impl Lifted {
 
     /// The mode of an object as it is but for what is lifted.
     fn mode(&self, object: &OwnedFd) -> Result<u32, Errno> {
-        let all = self.0.lock();
+        let all = self.now.lock();
         // Not before: it could be lifted, or no more, by the time of the look at the table.
         let stat = rustix::fs::fstat(object)?;
         let lift = all.get(&(stat.st_dev, stat.st_ino));
         Ok(lift.map_or(stat.st_mode & 0o7777, |lift| lift.was))
     }
 
+    /// A number that changes whenever something is lifted; none while anything is.
+    fn steady(&self) -> Option<u64> {
+        let ended = self.ended.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
+    }
+
     /// A call has ended for which bits of an object were lifted.
     fn lower(&self, key: Key) {
-        let mut all = self.0.lock();
+        let mut all = self.now.lock();
         let Entry::Occupied(mut entry) = all.entry(key) else { return };
         entry.get_mut().calls -= 1;
         if entry.get().calls > 0 {
@@ -127,6 +143,7 @@ impl Lifted {
             let was = Mode::from_raw_mode(was);
             let _ = rustix::fs::chmodat(CWD, own_path(&object), was, AtFlags::empty());
         }
+        self.ended.fetch_add(1, Ordering::SeqCst);
     }
 }
 

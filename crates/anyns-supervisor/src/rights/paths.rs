@@ -6,13 +6,12 @@
 
 use std::ffi::{CStr, CString};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Need;
 use crate::abi::LegacyPathCalls as Legacy;
 use crate::cx::Cx;
-use crate::vfs::Place;
 
 /// What a call needs of where a path leads.
 #[derive(Clone, Copy)]
@@ -124,19 +123,42 @@ impl Cx<'_> {
     }
 
     fn lacks(&self, (dirfd, path, wants): Asked) -> Option<bool> {
-        let own = rustix::process::geteuid().as_raw();
-        let short = |place: &Place, Need(bits): Need| {
-            place.stat.st_uid == own
-                && self.sup.lifted.mode(&place.fd).is_ok_and(|mode| mode >> 6 & bits != bits)
-        };
-        let (of, need) = match wants {
+        let (of, Need(need)) = match wants {
             Wants::Object(need) => (path, need),
             Wants::Name => (directory(&path)?, Need::CHANGE),
         };
+        let own = rustix::process::geteuid().as_raw();
+        let short = |uid: u32, mode: u32| uid == own && mode >> 6 & need != need;
+        let steady = self.sup.lifted.steady();
+        // No more than a guess of where the path leads: it is not for this call to be exact.
+        let glance = self.glance(dirfd, &of);
+        if steady.is_some() && steady == self.sup.lifted.steady() {
+            return Some(match glance {
+                Ok(stat) => {
+                    stat.st_dev != self.sup.proc.device() && short(stat.st_uid, stat.st_mode)
+                }
+                Err(errno) => errno == Errno::ACCESS,
+            });
+        }
         Some(match self.look_up(dirfd, &of, true) {
-            Ok(place) => place.node.is_none() && short(&place, need),
+            Ok(place) => {
+                let mode = self.sup.lifted.mode(&place.fd).ok()?;
+                place.node.is_none() && short(place.stat.st_uid, mode)
+            }
             Err(lost) => lost.errno == Errno::ACCESS,
         })
+    }
+
+    /// What the host finds at a path of the caller's.
+    fn glance(&self, dirfd: i32, path: &CStr) -> Result<Stat, Errno> {
+        let path = path.to_bytes();
+        let tid = self.tid();
+        let from = match dirfd {
+            _ if path.starts_with(b"/") => String::new(),
+            libc::AT_FDCWD => format!("/proc/{tid}/cwd/"),
+            fd => format!("/proc/{tid}/fd/{fd}/"),
+        };
+        rustix::fs::statat(CWD, [from.as_bytes(), path].concat(), AtFlags::empty())
     }
 }
 
