@@ -133,6 +133,11 @@ impl Call {
         self.told.tid
     }
 
+    /// The notification's number.
+    pub(crate) fn id(&self) -> u64 {
+        self.told.id
+    }
+
     /// The call's number.
     pub fn nr(&self) -> i64 {
         self.told.nr

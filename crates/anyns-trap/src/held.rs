@@ -82,6 +82,19 @@ impl HeldMap {
         }
     }
 
+    /// Passes a call that is being served to the thread of ours that traces its caller, if that one is
+    /// told of the caller's calls. It makes the call come again.
+    pub(crate) fn pass(&self, tid: Tid, tracer: Tid, id: u64) -> bool {
+        {
+            let mut map = self.map.lock();
+            let slot = map.get_mut(&tid).filter(|slot| slot.owner.is(&Owner::Thread(tracer.0)));
+            let Some(slot) = slot else { return false };
+            slot.mail = Some(id);
+        }
+        wake::interrupt(tracer.0);
+        true
+    }
+
     /// Ends what `enter` began; gives back a call as `enter` does.
     #[must_use]
     pub(crate) fn leave(&self, tid: Tid, owner: &Owner) -> Option<u64> {

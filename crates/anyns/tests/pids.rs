@@ -52,6 +52,19 @@ except OSError as e: print(e)'",
     );
 }
 
+/// Who is in a call of its own may be the target of a signal that is on its way: each of the two has to be
+/// done with the same thread.
+#[test]
+fn threads_that_are_sent_signals_all_the_time() {
+    same(
+        "stirred",
+        &[
+            "pns python3 $GUESTS/stirred.py 60",
+            "unshare -Urpfm sh -c 'mount -t tmpfs x /mnt; python3 $GUESTS/stirred.py 60'",
+        ],
+    );
+}
+
 #[test]
 fn namespaces_are_nested_to_the_limit() {
     let nest = |scratch: &Scratch| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tracee::{self, Next, Stopped, Why, tracer_of};
+use super::tracee::{self, Next, Stopped, Whom, Why, tracer_of};
 use crate::Tid;
 use crate::arch::Regs;
 use crate::memory::Memory;
@@ -54,7 +54,7 @@ pub(crate) fn doing(tid: Tid) -> Doing {
 
 /// Stops `tid`, which was seen sleeping in call `nr` with these arguments.
 pub(crate) fn stop_asleep(port: &Arc<Port>, tid: Tid, nr: i64, args: [u64; 6]) -> Asleep {
-    let mut running = match tracee::seize(port, tid, 0) {
+    let mut running = match tracee::seize(port, tid, 0, Whom::Somebody) {
         Ok(running) => running,
         Err(e) if e.raw_os_error() == Some(libc::EPERM) && tracer_of(tid).is_some() => {
             return Asleep::Untraceable;

@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::tracee::{self, Next, Stopped, Why, tracer_of};
+use super::tracee::{self, Next, Stopped, Whom, Why, tracer_of};
 use crate::Tid;
 use crate::arch::{CALL_LEN, PAUSE, Regs};
 use crate::memory::Memory;
@@ -123,7 +123,7 @@ impl Dozer {
     /// Stops it, if it still sleeps. Another call, if it has come to one that signals end, may be
     /// ended by the attempt: [`glance`](Dozer::glance) first.
     pub fn rouse(&self) -> Woken {
-        let mut running = match tracee::seize_any(self.port.as_ref(), self.tid, 0) {
+        let mut running = match tracee::seize_any(self.port.as_ref(), self.tid, 0, Whom::Somebody) {
             Ok(running) => running,
             Err(e) if e.raw_os_error() == Some(libc::EPERM) && tracer_of(self.tid).is_some() => {
                 return Woken::Untraceable;

@@ -5,7 +5,7 @@
 use std::fs;
 
 use super::run;
-use super::tracee::{self, Next, Stopped, Why};
+use super::tracee::{self, Next, Stopped, Whom, Why};
 use crate::Tid;
 use crate::arch::{CALL, CALL_LEN, RED_ZONE};
 use crate::call::Call;
@@ -67,7 +67,7 @@ fn place(stopped: &Stopped) -> Option<u64> {
 const MOST: usize = 1 << 16;
 
 pub(crate) fn freeze(call: &Call, tid: Tid) -> Option<Frozen> {
-    let mut running = tracee::seize_any(call.port(), tid, 0).ok()?;
+    let mut running = tracee::seize_any(call.port(), tid, 0, Whom::Somebody).ok()?;
     running.interrupt();
     loop {
         running = match running.wait() {

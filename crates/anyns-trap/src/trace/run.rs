@@ -4,13 +4,14 @@
 //! with "restart": the thread then stands just before its call instruction would be made anew.
 //! From there it is sent over that instruction with other registers, as often as needed.
 
+use std::io;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::doze::{self, Dozer};
-use super::tracee::{self, Kind, Next, Running, Stopped, Why};
+use super::tracee::{self, Kind, Next, Running, Stopped, Whom, Why};
 use super::{Failed, Standing};
 use crate::arch::{self, Regs};
 use crate::call::{Answered, Call};
@@ -24,8 +25,13 @@ pub(crate) const BIRTHS: [i64; 4] = [arch::FORK, arch::VFORK, libc::SYS_clone, l
 /// Seizes the caller, which goes on waiting in its call. The call is taken only if that succeeds.
 pub(super) fn seize(call: Call, options: i32) -> Result<(Running, Arc<Port>, Told), Failed> {
     let Some(port) = call.port() else { return Err(Failed::Untraceable(call)) };
-    let running = match tracee::seize(port, call.tid(), options) {
+    let running = match tracee::seize(port, call.tid(), options, Whom::Caller(call.id())) {
         Ok(running) => running,
+        // Another thread of ours, which may have waited for the end of this call, makes it come again.
+        Err(e) if e.kind() == io::ErrorKind::Deadlock => {
+            drop(call.take_told());
+            return Err(Failed::Restarted(Answered::new(true)));
+        }
         // The kernel says EPERM of a dying thread, too.
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) || !call.is_alive() => {
             return Err(Failed::Gone(call.errno(libc::ESRCH)));

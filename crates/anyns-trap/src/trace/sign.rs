@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::run;
-use super::tracee::{self, Next, Running, Why};
+use super::tracee::{self, Next, Running, Whom, Why};
 use super::{Failed, Ran};
 use crate::call::{Answered, Call};
 use crate::{Tid, stop, sys};
@@ -35,7 +35,7 @@ pub(crate) fn let_signal(
 ) -> Result<Answered, Failed> {
     let watched = match call.port() {
         Some(port) if stop::keeper_of(to).is_none() && to != call.tid() => {
-            tracee::seize(port, to, 0).ok()
+            tracee::seize(port, to, 0, Whom::Somebody).ok()
         }
         _ => None,
     };

@@ -97,13 +97,27 @@ pub(crate) fn tracer_of(tid: Tid) -> Option<Tid> {
     tracer.trim().parse().ok().filter(|pid| *pid != 0).map(Tid)
 }
 
+/// Whom a thread of ours traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// Somebody.
+    Somebody,
+    /// Whose call of this number it is serving.
+    Caller(u64),
+}
+
 /// Starts tracing `tid` without stopping it; events of these kinds will make it stop.
-pub(crate) fn seize(port: &Arc<Port>, tid: Tid, options: i32) -> io::Result<Running> {
-    seize_any(Some(port), tid, options)
+pub(crate) fn seize(port: &Arc<Port>, tid: Tid, options: i32, whom: Whom) -> io::Result<Running> {
+    seize_any(Some(port), tid, options, whom)
 }
 
 /// The same where no call may be told: then only a thread that has been seized for good can be had.
-pub(crate) fn seize_any(port: Option<&Arc<Port>>, tid: Tid, options: i32) -> io::Result<Running> {
+pub(crate) fn seize_any(
+    port: Option<&Arc<Port>>,
+    tid: Tid,
+    options: i32,
+    whom: Whom,
+) -> io::Result<Running> {
     if let Some(port) = port {
         // Its calls are told while it is traced, and others' may be what it waits for.
         port.stand_in();
@@ -111,7 +125,7 @@ pub(crate) fn seize_any(port: Option<&Arc<Port>>, tid: Tid, options: i32) -> io:
     loop {
         let seized = match (stop::keeper_of(tid), port) {
             (Some(keeper), port) => lent::borrow(&keeper, port, tid, options).map(Running::Lent),
-            (None, Some(port)) => own::seize(port, tid, options).map(Running::Own),
+            (None, Some(port)) => own::seize(port, tid, options, whom).map(Running::Own),
             (None, None) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         };
         match seized {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use super::{BASE, Next as Any, Why, tracer_of};
+use super::{BASE, Next as Any, Whom, Why, tracer_of};
 use crate::arch::Regs;
 use crate::held::Owner;
 use crate::notify::Port;
@@ -22,6 +22,8 @@ const LOOK_AT_MOST: Duration = Duration::from_millis(64);
 /// How long, and how often, to wait for another thread of ours to be done with the same tracee.
 const TURN: Duration = Duration::from_micros(200);
 const TURNS: usize = 5000;
+/// So many are given to whoever has it, before he is passed the call that is being served.
+const TURNS_IN_CALL: usize = 10;
 /// How often a thread that is left traced is looked for, once its exit has been seen.
 const TEND_EVERY: Duration = Duration::from_millis(50);
 
@@ -79,40 +81,50 @@ pub(crate) struct Running(Trace);
 pub(crate) struct Stopped(Option<Trace>);
 
 /// Starts tracing `tid` without stopping it.
-pub(super) fn seize(port: &Arc<Port>, tid: Tid, options: i32) -> io::Result<Running> {
-    if let Some(stray) = port.held.enter(tid, Owner::me()) {
-        port.restart(stray);
-    }
-    let mut trace = Trace {
-        port: Arc::clone(port),
-        tid,
-        entered: Some(tid),
-        entering: false,
-        may_renumber: options & libc::PTRACE_O_TRACEEXEC != 0,
-        patience: LOOK_AFTER,
-        steer: None,
-        _not_send: PhantomData,
-    };
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if it has come to be minded; [`io::ErrorKind::Deadlock`] if it is a caller,
+/// and its call was passed to another thread of ours that traces it, so that it will come again; or what
+/// the kernel says.
+pub(super) fn seize(port: &Arc<Port>, tid: Tid, options: i32, whom: Whom) -> io::Result<Running> {
     let mut turns = TURNS;
+    // Another tracer may have let go before it was looked for.
+    let mut once_more = true;
     loop {
         match sys::seize(tid.0, BASE | options) {
             Ok(()) => {
-                trace.steer = Steer::here(tid);
-                return Ok(Running(trace));
+                // Not before it has it: who fails must not be told of calls in the place of who has it.
+                if let Some(stray) = port.held.enter(tid, Owner::me()) {
+                    port.restart(stray);
+                }
+                return Ok(Running(Trace {
+                    port: Arc::clone(port),
+                    tid,
+                    entered: Some(tid),
+                    entering: false,
+                    may_renumber: options & libc::PTRACE_O_TRACEEXEC != 0,
+                    patience: LOOK_AFTER,
+                    steer: Steer::here(tid),
+                    _not_send: PhantomData,
+                }));
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            // It has come to be minded.
             Err(_) if stop::keeper_of(tid).is_some() => {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // Another thread of ours has it for a moment.
-            Err(e)
-                if e.raw_os_error() == Some(libc::EPERM)
-                    && our_tracer(tid).is_some()
-                    && turns > 0 =>
-            {
+            Err(e) if e.raw_os_error() == Some(libc::EPERM) && turns > 0 => {
                 turns -= 1;
-                std::thread::sleep(TURN);
+                match (our_tracer(tid), whom) {
+                    // It may wait for the end of the call that is being served.
+                    (Some(tracer), Whom::Caller(id))
+                        if TURNS - turns > TURNS_IN_CALL && port.held.pass(tid, tracer, id) =>
+                    {
+                        return Err(io::ErrorKind::Deadlock.into());
+                    }
+                    (Some(_), _) => std::thread::sleep(TURN),
+                    (None, _) if std::mem::take(&mut once_more) => {}
+                    (None, _) => return Err(e),
+                }
             }
             Err(e) => return Err(e),
         }
