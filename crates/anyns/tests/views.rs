@@ -32,6 +32,7 @@ fn mounts() {
         &[
             "mns sh -c 'mount -t tmpfs t /mnt && touch /mnt/x && ls /mnt; mount | grep /mnt | cut -d, -f1; findmnt -n -o FSTYPE,SOURCE /mnt; umount /mnt; ls /mnt'; ls /mnt",
             "mns sh -c 'mount -t tmpfs -o size=64k,mode=700 t $D && stat -c \"%a %U\" $D; df --output=size $D'; ls d",
+            "mns sh -c 'mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; touch /proc/sys/x; mkdir /proc/sys/kernel/y /proc/sys/kernel; ln -s a /proc/sys/z; echo x >/proc/sys/kernel/hostname; rm /proc/sys/kernel/hostname /proc/sys/kernel/none; rmdir /proc/sys/kernel; mv /proc/sys/kernel /proc/sys/x; mkfifo /proc/sys/f; echo a >/proc/sys/kernel/none'",
             "mns sh -c 'mount --bind $W /mnt; ls /mnt; echo more >>/mnt/file; mount -o remount,bind,ro /mnt; echo x >/mnt/file; cat /mnt/file; touch $W/y; ls /mnt'",
             "mns sh -c 'mount --bind $W/file $D; mount --bind $W/file /etc/hostname; cat /etc/hostname; echo x >>/etc/hostname; umount /etc/hostname; cat w/file'",
             "mns sh -c 'mount --rbind / /mnt; ls /mnt/usr | head -n1; cat /mnt$W/file; ls -d /mnt/proc/self; umount -l /mnt; ls /mnt'",

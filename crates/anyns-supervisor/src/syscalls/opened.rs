@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::fifo;
 use super::overlay::{overlay, put, to_write};
-use super::seen::{has, kind, writable};
+use super::seen::{has, kind, takes_names, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, What};
 use crate::procfs::{self, Node};
@@ -182,7 +182,7 @@ fn is_directory_name(at: &Parent) -> bool {
 
 /// Makes a file; nothing if there is one all of a sudden.
 fn make(cx: &Cx<'_>, at: &Parent, how: How) -> Result<Option<OwnedFd>, Trouble> {
-    writable(&at.place)?;
+    takes_names(&at.place)?;
     let mode = Mode::from_raw_mode(cx.masked(how.mode & 0o7777));
     let flags = how.flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made =

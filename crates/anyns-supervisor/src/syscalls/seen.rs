@@ -24,6 +24,15 @@ pub(crate) fn writable(place: &Place) -> Result<(), Errno> {
     }
 }
 
+/// The same of a directory in which a name is to be made. In `/proc` none can be, whatever the mount; the
+/// host says so.
+///
+/// # Errors
+/// EROFS.
+pub(crate) fn takes_names(directory: &Place) -> Result<(), Errno> {
+    if directory.node.is_some() { Ok(()) } else { writable(directory) }
+}
+
 /// Whether the end of a path is a name, rather than `.`, `..` or the root directory.
 pub(crate) fn is_name(at: &Parent) -> bool {
     !matches!(at.name.to_bytes(), b"/" | b"." | b".." | b"./" | b"../")

@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::overlay::overlay;
-use super::seen::{trimmed, writable};
+use super::seen::{takes_names, trimmed, writable};
 use crate::cx::Cx;
 use crate::mounts::Identity;
 use crate::rights::Need;
@@ -28,7 +28,7 @@ impl Cx<'_> {
                 AtFlags::SYMLINK_NOFOLLOW,
             ),
         };
-        match (writable(&at.place), there) {
+        match (takes_names(&at.place), there) {
             (Err(errno), Err(Errno::NOENT)) => Err(errno),
             // What is there is told before where it cannot be.
             (Err(_), Ok(())) => Err(Errno::EXIST),
