@@ -423,10 +423,6 @@ impl Supervisor {
     }
 }
 
-fn is_exec(nr: i64) -> bool {
-    matches!(nr, libc::SYS_execve | libc::SYS_execveat)
-}
-
 impl Serve for Supervisor {
     fn serve(&self, call: Call) -> Answered {
         if self.is_the_kernels(&call) {
@@ -434,7 +430,8 @@ impl Serve for Supervisor {
         }
         let mut cx = Cx::new(self, call);
         // What is made for a program to start from is ours; who may find it is judged there.
-        let disguise = match is_exec(cx.nr()) {
+        let is_exec = matches!(cx.nr(), libc::SYS_execve | libc::SYS_execveat);
+        let disguise = match is_exec {
             true => Ok(disguise::Disguise::none()),
             false => disguise::Disguise::of(&cx),
         };
@@ -462,8 +459,6 @@ impl Serve for Supervisor {
         let mut cx = Cx::at_once(self, call)?;
         match handler(&mut cx) {
             Err(Trouble::Later) => Err(cx.take()),
-            // Whether it is kept out takes a look at files.
-            Ok(Verdict::Continue) if is_exec(cx.nr()) && cx.may_be_kept_out() => Err(cx.take()),
             served => Ok(cx.finish(served)),
         }
     }

@@ -199,7 +199,7 @@ impl NsProxy {
     /// The types that are built in: the others' initial namespaces exist all the same, but nobody
     /// gets to see them.
     fn built(&self) -> KindSet {
-        self.uts.kernel().config.built
+        self.net.kernel().config.built
     }
 }
 

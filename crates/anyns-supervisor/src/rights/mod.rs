@@ -7,7 +7,7 @@
 //! Meanwhile the mode can be seen so, and the file's time of change is a new one.
 //!
 //! State: whose bits are lifted, and for how many calls.
-//! Not here: files of an overlay's, which are its layers'.
+//! Not here: what an overlay does with its layers.
 
 mod paths;
 
@@ -158,6 +158,10 @@ impl<'a> Lifts<'a> {
         Lifts { all, own: RefCell::default() }
     }
 
+    fn is_empty(&self) -> bool {
+        self.own.borrow().is_empty()
+    }
+
     /// Puts all back.
     pub(crate) fn lower(&self) {
         self.own.take().into_iter().rev().for_each(|key| self.all.lower(key));
@@ -217,18 +221,18 @@ impl Cx<'_> {
     pub(crate) fn lifting<T>(
         &self,
         objects: &[(&OwnedFd, Need)],
-        act: impl Fn() -> Result<T, Errno>,
+        mut act: impl FnMut() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         match act() {
-            Err(Errno::ACCESS) if self.overrides() => {
-                let lifts = objects.iter().map(|(object, need)| self.lift(object, *need));
-                // All of them, not as far as the first.
-                match lifts.fold(false, |any, lifted| any | lifted) {
-                    true => act(),
-                    false => Err(Errno::ACCESS),
-                }
-            }
+            Err(Errno::ACCESS) if self.lift_all(objects) => act(),
             done => done,
         }
+    }
+
+    /// Lifts what keeps the caller from objects. Says whether to try again is worth it.
+    pub(crate) fn lift_all(&self, objects: &[(&OwnedFd, Need)]) -> bool {
+        let lifts = objects.iter().map(|(object, need)| self.lift(object, *need));
+        // All of them, not as far as the first.
+        lifts.fold(false, |any, lifted| any | lifted)
     }
 }

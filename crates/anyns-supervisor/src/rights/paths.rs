@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::Need;
 use crate::abi::LegacyPathCalls as Legacy;
 use crate::cx::Cx;
+use crate::syscalls::socket::path_in;
 
 /// What a call needs of where a path leads.
 #[derive(Clone, Copy)]
@@ -95,13 +96,9 @@ fn opened(flags: i32) -> [Option<Wants>; 2] {
 
 /// The path in a socket's address, if it has one.
 fn address(cx: &Cx<'_>) -> Option<CString> {
-    const FAMILY: usize = size_of::<libc::sa_family_t>();
     let mut bytes = vec![0; (cx.arg(2) as usize).min(size_of::<libc::sockaddr_un>())];
     cx.mem().read(cx.arg(1), &mut bytes).ok()?;
-    let (family, path) = bytes.split_at_checked(FAMILY)?;
-    let is_local = family == (libc::AF_UNIX as libc::sa_family_t).to_ne_bytes();
-    let path = path.split(|byte| *byte == 0).next().filter(|path| !path.is_empty())?;
-    is_local.then(|| CString::new(path).ok()).flatten()
+    path_in(&bytes)
 }
 
 impl Cx<'_> {
@@ -116,10 +113,9 @@ impl Cx<'_> {
         if !self.may_be_kept_out() {
             return false;
         }
-        // What was opened to find something is closed again before the kernel looks.
-        !self.lifts.own.borrow().is_empty()
-            || paths(self).into_iter().flatten().any(|asked| self.lacks(asked).unwrap_or(false))
-            || !self.lifts.own.borrow().is_empty()
+        paths(self).into_iter().flatten().any(|asked| self.lacks(asked).unwrap_or(false))
+            // What was opened to find something is closed again before the kernel looks.
+            || !self.lifts.is_empty()
     }
 
     fn lacks(&self, (dirfd, path, wants): Asked) -> Option<bool> {

@@ -203,20 +203,12 @@ fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) 
             overlay.rename((&from.place.fd, &old), (&to.place.fd, &new), flags)?;
         }
         None => {
-            let directories = (&from.place.fd, &to.place.fd);
-            let named = [&from, &to].map(|at| a_directory(cx, at));
-            let mut needs = vec![(directories.0, Need::CHANGE), (directories.1, Need::CHANGE)];
-            // A directory that gets another above it is changed itself.
-            needs.extend(named.iter().flatten().map(|directory| (directory, Need::WRITE)));
-            cx.lifting(&needs, || {
-                rustix::fs::renameat_with(
-                    directories.0,
-                    &*from.name,
-                    directories.1,
-                    &*to.name,
-                    flags,
-                )
-            })?;
+            let (old, new) = (&from.place.fd, &to.place.fd);
+            let rename = || rustix::fs::renameat_with(old, &*from.name, new, &*to.name, flags);
+            match rename() {
+                Err(Errno::ACCESS) if lift_to_move(cx, &from, &to) => rename()?,
+                done => done?,
+            }
         }
     }
     // Others may have mounted something on it.
@@ -227,11 +219,17 @@ fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) 
     Ok(Verdict::Return(0))
 }
 
-/// The directory of this name, for who need not be allowed to rename it by its mode.
-fn a_directory(cx: &Cx<'_>, at: &Parent) -> Option<OwnedFd> {
+/// Lifts what keeps the caller from giving something another name in another directory.
+fn lift_to_move(cx: &Cx<'_>, from: &Parent, to: &Parent) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(&at.place.fd, &*at.name, flags, Mode::empty()).ok();
-    cx.overrides().then(open).flatten()
+    let directories = [from, to].map(|at| (&at.place.fd, Need::CHANGE));
+    let lifted = cx.lift_all(&directories);
+    // A directory that gets another above it is changed itself. It can be found now.
+    let moved = [from, to].map(|at| {
+        rustix::fs::openat(&at.place.fd, &*at.name, flags, Mode::empty())
+            .is_ok_and(|directory| cx.lift(&directory, Need::WRITE))
+    });
+    lifted || moved.contains(&true)
 }
 
 /// A rename that is the kernel's. If others may have mounted something on what is renamed, they are to

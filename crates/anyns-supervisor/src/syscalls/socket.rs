@@ -4,6 +4,7 @@
 //! the other side is told *our* process number (unix(7), SO_PEERCRED), with the guest's user.
 //! Not here: what is sent to an address ([`super::message`]).
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
@@ -71,16 +72,18 @@ pub(super) fn address(
     }
     let mut bytes = vec![0; len];
     cx.mem().read(at, &mut bytes)?;
-    let of_paths = bytes.get(..FAMILY) == Some((libc::AF_UNIX as u16).to_ne_bytes().as_slice());
-    let path = bytes.get(FAMILY..).filter(|path| path.first().is_some_and(|first| *first != 0));
-    match path.filter(|_| of_paths && len <= ADDRESS_MAX && is_unix(socket)) {
-        Some(path) => {
-            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-            let path = std::ffi::CString::new(&path[..end]).map_err(|_| Errno::INVAL)?;
-            Ok(Address::Path(path))
-        }
+    match path_in(&bytes).filter(|_| len <= ADDRESS_MAX && is_unix(socket)) {
+        Some(path) => Ok(Address::Path(path)),
         None => Ok(Address::Other(bytes)),
     }
+}
+
+/// The path in an address of a socket, if it is of the sort that has one.
+pub(crate) fn path_in(address: &[u8]) -> Option<CString> {
+    let (family, path) = address.split_at_checked(FAMILY)?;
+    let of_paths = family == (libc::AF_UNIX as u16).to_ne_bytes();
+    let path = path.split(|byte| *byte == 0).next().filter(|path| of_paths && !path.is_empty())?;
+    CString::new(path).ok()
 }
 
 /// The object of a path, as an address of ours. What holds it open comes with it.

@@ -181,12 +181,9 @@ fn look(cx: &mut Cx<'_>, named: Named) -> Served {
         return Err(Errno::OPNOTSUPP.into());
     }
     let mut room = vec![0; (cx.arg(3) as usize).min(VALUE_MAX)];
-    let got = match rustix::fs::getxattr(&object.path, &name, &mut room) {
-        Err(Errno::ACCESS) if cx.lift(object.place.object(), Need::READ) => {
-            rustix::fs::getxattr(&object.path, &name, &mut room)?
-        }
-        got => got?,
-    };
+    let got = cx.lifting(&[(object.place.object(), Need::READ)], || {
+        rustix::fs::getxattr(&object.path, &name, &mut room)
+    })?;
     give(cx, cx.arg(2), &room, got)
 }
 

@@ -345,12 +345,11 @@ impl<'a> Walk<'a> {
         let found = rustix::fs::openat2(&self.here, &*names, flags, Mode::empty(), TOGETHER);
         let fd = match found {
             Ok(fd) => fd,
-            Err(Errno::LOOP | Errno::XDEV | Errno::NOSYS) => {
-                self.careful = count + 1;
-                return Ok(false);
-            }
             // One by one it can be seen which of them is closed.
-            Err(Errno::ACCESS) if self.who.sight.overrides() => {
+            Err(errno) if errno == Errno::ACCESS && !self.who.sight.overrides() => {
+                return Err(errno.into());
+            }
+            Err(Errno::ACCESS | Errno::LOOP | Errno::XDEV | Errno::NOSYS) => {
                 self.careful = count + 1;
                 return Ok(false);
             }

@@ -17,7 +17,6 @@ use crate::{
     namespace::user::UserNs,
     rule::{Refusal, Refuse, Rule, Value},
     sync::{Arc, Mutex},
-    system::Kernel,
     task::Task,
 };
 use alloc::{string::String, sync::Arc as StdArc, vec::Vec};
@@ -139,10 +138,6 @@ impl UtsNs {
     /// The user namespace that owns it.
     pub fn owner(&self) -> Arc<UserNs> {
         Arc::clone(self.identity.owner())
-    }
-
-    pub(crate) fn kernel(&self) -> &Kernel {
-        self.identity.kernel()
     }
 
     /// Its names now, both of one moment.

@@ -76,7 +76,7 @@ impl NetNs {
         self.identity.id()
     }
 
-    fn kernel(&self) -> &Kernel {
+    pub(crate) fn kernel(&self) -> &Kernel {
         self.identity.kernel()
     }
 
