@@ -34,12 +34,14 @@ fn equal(name: &str, scripts: &[&str]) {
     same(&Scripts { name, start: START, normal: &[], hosted, scripts }, |_| {});
 }
 
+/// Runc copies what a container writes and what it complains about by two threads: in which order
+/// they come is not told.
 #[test]
 fn runc() {
     equal(
         "containers-runc",
         &[
-            "bundle b 'id; hostname; ls /; ps >/tmp/p; wc -l </tmp/p; rm /tmp/p; cat /proc/self/uid_map /proc/1/comm; mount | wc -l; touch /tmp/x && ls -ln /tmp; ls /dev | wc -l; cat /proc/kcore 2>/dev/null | wc -c; touch /proc/sys/kernel/x; exit 5' && r run --no-new-keyring -b b c; r list | wc -l; ls -ln root/tmp",
+            "bundle b 'id; hostname; ls /; ps >/tmp/p; wc -l </tmp/p; rm /tmp/p; cat /proc/self/uid_map /proc/1/comm; mount | wc -l; touch /tmp/x && ls -ln /tmp; ls /dev | wc -l; cat /proc/kcore 2>/dev/null | wc -c; touch /proc/sys/kernel/x 2>&1; exit 5' && r run --no-new-keyring -b b c; r list | wc -l; ls -ln root/tmp",
             "bundle b 'trap \"echo bye; exit 3\" TERM; echo up; while :; do sleep 0.1; done'; runc --rootless=true --root $HOME/runc create --no-new-keyring -b b c >out </dev/null; r list | awk '{print $1, $3}'; r start c; \
              while ! grep -q up out; do sleep 0.1; done; r state c | grep -E '\"(id|status)\"'; \
              r exec c sh -c 'id; hostname; cat /proc/1/comm; ls /proc/self/ns | wc -l; ls /proc/self/fd | wc -l'; \
