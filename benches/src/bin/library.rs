@@ -1,21 +1,28 @@
 //! Measures `nsproxy` beside the system calls and at scale, and prints the tables of
 //! `docs/performance.md`. Root's, because the system calls are. `library threads` prints only the table of
-//! two threads.
+//! two threads, `library read` that of reads.
 //!
 //! What runs meanwhile gets little of the processors, if the host lets us (`group`).
 
 use anyns_bench::group::Group;
-use anyns_bench::library::{TYPES, kernel, model, scale, scale::Common, scale::Work};
+use anyns_bench::library::{
+    TYPES, kernel, model, scale, scale::Common, scale::Work, scale::Writer,
+};
 
 /// Rounds, of which the median counts; model and kernel take turns.
 const ROUNDS: usize = 5;
 
 fn main() {
     let _group = Group::join();
-    if std::env::args().nth(1).as_deref() != Some("threads") {
-        alone();
+    match std::env::args().nth(1).as_deref() {
+        Some("threads") => threads(),
+        Some("read") => reads(),
+        _ => {
+            alone();
+            reads();
+            threads();
+        }
     }
-    threads();
 }
 
 fn alone() {
@@ -37,12 +44,18 @@ fn alone() {
     }
     let (before, after) = scale::births_and_deaths(1_000_000);
     println!("\nA million births and deaths: {before:.1} MiB before, {after:.1} MiB after.");
+}
 
-    let (alone, alone_tail) = middle(|| scale::read(false));
-    let (beside, beside_tail) = middle(|| scale::read(true));
-    println!(
-        "A read: {alone:.1} ns (99.9th percentile {alone_tail:.1}); beside a writer {beside:.1} ns ({beside_tail:.1})."
-    );
+fn reads() {
+    println!("\n| a read of a task's namespaces | ns | 99.9th percentile |\n|---|--:|--:|");
+    for (beside, writer) in [
+        ("alone", Writer::None),
+        ("beside one that switches another task", Writer::Other),
+        ("beside one that switches this task", Writer::Same),
+    ] {
+        let (median, tail) = middle(|| scale::read(writer));
+        println!("| {beside} | {median:.1} | {tail:.1} |");
+    }
 }
 
 fn threads() {

@@ -68,18 +68,31 @@ pub fn births_and_deaths(tasks: usize) -> (f64, f64) {
     (mebibytes(before), mebibytes(resident()))
 }
 
+/// Who switches in a loop while a task's namespaces are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Writer {
+    /// Nobody.
+    None,
+    /// Another task of the system.
+    Other,
+    /// The very task.
+    Same,
+}
+
 /// A read of another task's namespaces, in nanoseconds: the median, and of a hundred at a time the
 /// 99.9th percentile.
-pub fn read(with_writer: bool) -> (f64, f64) {
+pub fn read(writer: Writer) -> (f64, f64) {
     const READS: usize = 100;
     let system = system();
-    let task = root(&system);
+    let (task, other) = (root(&system), root(&system));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        if with_writer {
-            scope.spawn(|| {
+        if writer != Writer::None {
+            let switched = if writer == Writer::Same { &task } else { &other };
+            let stop = &stop;
+            scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    assert!(unshare(&task, CloneFlags::NEWUTS).is_ok());
+                    assert!(unshare(switched, CloneFlags::NEWUTS).is_ok());
                 }
             });
         }

@@ -190,6 +190,7 @@ mod rcu;
 mod rule;
 mod sync;
 mod system;
+mod tally;
 mod task;
 mod version;
 

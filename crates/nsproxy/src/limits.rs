@@ -16,7 +16,8 @@ use crate::{
     namespace::user::UserNs,
     number::numbers,
     rule::{Refusal, Refuse, Rule, Value},
-    sync::{Arc, AtomicU32, Mutex, Ordering},
+    sync::{Arc, Mutex, Ordering},
+    tally::{PerKind, Tally, per_kind},
 };
 use alloc::{
     collections::BTreeMap,
@@ -27,8 +28,6 @@ use alloc::{
 
 /// `INT_MAX`: the limits of a new user namespace, and the largest value a limit can have.
 pub(crate) const UNLIMITED: u32 = i32::MAX as u32;
-
-type PerKind = [AtomicU32; Kind::ALL.len()];
 
 /// One user namespace's limits, and where the counts of each user in it are.
 pub(crate) struct Counts {
@@ -45,12 +44,9 @@ struct Tallies {
     many: usize,
 }
 
-/// What one user is charged with in one user namespace.
-pub(crate) struct Tally(PerKind);
-
 impl Counts {
     pub(crate) fn new(max: u32) -> Counts {
-        Counts { max: core::array::from_fn(|_| AtomicU32::new(max)), of: Mutex::default() }
+        Counts { max: per_kind(max), of: Mutex::default() }
     }
 
     fn max(&self, kind: Kind) -> u32 {
@@ -67,27 +63,9 @@ impl Counts {
             of.by_uid.retain(|_, tally| tally.strong_count() > 0);
             of.many = 2 * of.by_uid.len() + 8;
         }
-        let tally = StdArc::new(Tally(core::array::from_fn(|_| AtomicU32::new(0))));
+        let tally = StdArc::new(Tally::new());
         of.by_uid.insert(uid, StdArc::downgrade(&tally));
         tally
-    }
-}
-
-impl Tally {
-    /// Counts one more, or returns the limit that forbids it.
-    fn add(&self, kind: Kind, counts: &Counts) -> Result<(), u32> {
-        let max = counts.max(kind);
-        let more = |count| (count < max).then(|| count + 1);
-        let added = self.0[kind as usize].fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        added.map(drop).map_err(|_| max)
-    }
-
-    fn remove(&self, kind: Kind) {
-        self.0[kind as usize].fetch_sub(1, Ordering::AcqRel);
-    }
-
-    fn get(&self, kind: Kind) -> u32 {
-        self.0[kind as usize].load(Ordering::Acquire)
     }
 }
 
@@ -97,12 +75,14 @@ pub(crate) struct Charge {
     /// None for an initial namespace.
     tally: Option<StdArc<Tally>>,
     kind: Kind,
+    /// Where it is counted among those that others count, too.
+    lane: u8,
 }
 
 impl Charge {
     /// What an initial namespace costs.
     pub(crate) fn nothing(user: &Arc<UserNs>, kind: Kind) -> Charge {
-        Charge { user: Arc::clone(user), tally: None, kind }
+        Charge { user: Arc::clone(user), tally: None, kind, lane: 0 }
     }
 
     /// Says whether it is an initial namespace's.
@@ -110,15 +90,22 @@ impl Charge {
         self.tally.is_none()
     }
 
-    /// Charges `uid` in `user`, and the makers of the levels above; all or nothing.
-    pub(crate) fn take(user: &Arc<UserNs>, uid: Kuid, kind: Kind) -> Result<Charge, Refusal> {
+    /// Charges `uid` in `user`, and the makers of the levels above, for what is made from a namespace
+    /// with the number `near`; all or nothing.
+    pub(crate) fn take(
+        user: &Arc<UserNs>,
+        uid: Kuid,
+        kind: Kind,
+        near: u32,
+    ) -> Result<Charge, Refusal> {
         let tally = user.counts().tally(uid);
+        let lane = user.kernel().line(near);
         for (at, level) in levels(user, Some(&tally)) {
-            if let Err(limit) = level.add(kind, at.counts()) {
+            if let Err(limit) = level.add(kind, lane, || at.counts().max(kind)) {
                 let below = |(level, _): &(&UserNs, _)| *level != at;
                 levels(user, Some(&tally))
                     .take_while(below)
-                    .for_each(|(_, tally)| tally.remove(kind));
+                    .for_each(|(_, tally)| tally.remove(kind, lane));
                 return Err(Rule::LimitReached
                     .refuse()
                     .with("type", kind)
@@ -126,7 +113,7 @@ impl Charge {
                     .with("at", Value::Namespace(Kind::User, at.inode())));
             }
         }
-        Ok(Charge { user: Arc::clone(user), tally: Some(tally), kind })
+        Ok(Charge { user: Arc::clone(user), tally: Some(tally), kind, lane: lane as u8 })
     }
 
     /// The user namespace charged first: the owner of what was made.
@@ -137,7 +124,9 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        levels(&self.user, self.tally.as_deref()).for_each(|(_, tally)| tally.remove(self.kind));
+        let lane = usize::from(self.lane);
+        levels(&self.user, self.tally.as_deref())
+            .for_each(|(_, tally)| tally.remove(self.kind, lane));
     }
 }
 
@@ -223,21 +212,21 @@ mod tests {
     use super::{Counts, Kind, parse_sysctl};
     use crate::Kuid;
 
-    /// Each pair was observed on Linux 6.18.
     /// Those who own nothing are forgotten now and then, and nobody else.
     #[test]
     fn tallies_are_kept_as_long_as_there_is_something_in_them() {
         let counts = Counts::new(1);
         let first = counts.tally(Kuid(7));
-        first.add(Kind::Uts, &counts).unwrap();
+        first.add(Kind::Uts, 0, || 1).unwrap();
         for uid in 1000..3000 {
             drop(counts.tally(Kuid(uid)));
         }
         assert!(counts.of.lock().by_uid.len() < 40);
-        assert_eq!(counts.tally(Kuid(7)).add(Kind::Uts, &counts), Err(1));
+        assert_eq!(counts.tally(Kuid(7)).add(Kind::Uts, 0, || 1), Err(1));
         assert_eq!(counts.tally(Kuid(1000)).get(Kind::Uts), 0);
     }
 
+    /// Each pair was observed on Linux 6.18.
     #[test]
     fn reads_a_limit_as_the_kernel_does() {
         for (text, expected) in [

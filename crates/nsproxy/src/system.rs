@@ -36,7 +36,8 @@ pub struct Config {
     pub built: KindSet,
     /// The inode number of the initial namespace of each type, by `Kind as usize`.
     pub initial_inodes: [u32; Kind::ALL.len()],
-    /// The lowest number for other namespaces. Numbers are reused at once, lowest first.
+    /// The lowest number for other namespaces. Numbers are reused at once, lowest first; but threads
+    /// that have wanted one at the same moment each go on with the lowest near their own.
     pub first_inode: u32,
     /// The initial value of each `/proc/sys/user/max_*_namespaces` in the initial user namespace.
     pub max_namespaces: u32,
@@ -142,8 +143,14 @@ impl Kernel {
         self.inodes.next_id()
     }
 
-    pub(crate) fn take_inode(&self) -> u32 {
-        self.inodes.take()
+    /// A number and an id for a namespace that is made from one with the number `near`.
+    pub(crate) fn take_inode(&self, near: u32) -> (u32, u64) {
+        self.inodes.take(near)
+    }
+
+    /// Where whatever is made from a namespace with the number `near` is counted.
+    pub(crate) fn line(&self, near: u32) -> usize {
+        self.inodes.line(near)
     }
 
     pub(crate) fn free_inode(&self, inode: u32) {

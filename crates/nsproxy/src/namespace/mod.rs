@@ -45,12 +45,9 @@ impl Number {
         Number { kind, inode, id: kernel.next_id() }
     }
 
-    /// Of a new namespace.
-    pub(crate) fn take(kernel: &Kernel, kind: Kind, owner: &UserNs) -> Number {
-        // Both are in one cache line: to count first takes it from the other processors, so that the
-        // search for a number finds it here.
-        let id = kernel.next_id();
-        let inode = kernel.take_inode();
+    /// Of a new namespace that is made from one with the number `near`.
+    pub(crate) fn take(kernel: &Kernel, kind: Kind, owner: &UserNs, near: u32) -> Number {
+        let (inode, id) = kernel.take_inode(near);
         kernel.tell(&Event::Created { kind, inode, owner: owner.inode() });
         Number { kind, inode, id }
     }
@@ -84,10 +81,11 @@ impl Identity {
         Identity { charge: Charge::nothing(owner, kind), number }
     }
 
-    /// Of a new namespace; refused where that would be one too many.
-    pub(crate) fn new(maker: &Maker<'_>, kind: Kind) -> Result<Identity, Refusal> {
-        let charge = Charge::take(maker.owner, maker.cred.euid, kind)?;
-        Ok(Identity { charge, number: Number::take(maker.kernel, kind, maker.owner) })
+    /// Of a new namespace that is made from `old`; refused where that would be one too many.
+    pub(crate) fn new<N: Namespace>(maker: &Maker<'_>, old: &N) -> Result<Identity, Refusal> {
+        let near = old.number().inode();
+        let charge = Charge::take(maker.owner, maker.cred.euid, N::KIND, near)?;
+        Ok(Identity { charge, number: Number::take(maker.kernel, N::KIND, maker.owner, near) })
     }
 
     /// The user namespace that owns it.

@@ -164,7 +164,7 @@ impl Namespace for UtsNs {
     }
 
     fn copy(old: &Arc<UtsNs>, maker: &Maker<'_>) -> Result<Arc<UtsNs>, Refusal> {
-        let identity = Identity::new(maker, Kind::Uts)?;
+        let identity = Identity::new(maker, &**old)?;
         Ok(UtsNs::build(old.names(), identity))
     }
 

@@ -92,8 +92,8 @@ impl Namespace for CgroupNs {
         Some(self.identity.owner())
     }
 
-    fn copy(_: &Arc<CgroupNs>, maker: &Maker<'_>) -> Result<Arc<CgroupNs>, Refusal> {
-        let identity = Identity::new(maker, Kind::Cgroup)?;
+    fn copy(old: &Arc<CgroupNs>, maker: &Maker<'_>) -> Result<Arc<CgroupNs>, Refusal> {
+        let identity = Identity::new(maker, &**old)?;
         Ok(Arc::new(CgroupNs { root: Published::new(maker.task.cgroups()), identity }))
     }
 

@@ -175,8 +175,8 @@ impl Namespace for IpcNs {
         Some(self.identity.owner())
     }
 
-    fn copy(_old: &Arc<IpcNs>, maker: &Maker<'_>) -> Result<Arc<IpcNs>, Refusal> {
-        let identity = Identity::new(maker, Kind::Ipc)?;
+    fn copy(old: &Arc<IpcNs>, maker: &Maker<'_>) -> Result<Arc<IpcNs>, Refusal> {
+        let identity = Identity::new(maker, &**old)?;
         Ok(IpcNs::build(maker.cred.fsuid, identity))
     }
 

@@ -151,7 +151,7 @@ impl Mounter {
     ) -> Result<DetachedTree, Refusal> {
         let kernel = self.kernel();
         let owner = self.ns.owner();
-        let charge = Charge::take(&owner, self.cred.euid, Kind::Mnt)?;
+        let charge = Charge::take(&owner, self.cred.euid, Kind::Mnt, self.ns.inode())?;
         let turn = MountTurn::take(kernel);
         let key = kernel.next_id();
         let hold = turn.with(|tree| {

@@ -210,7 +210,7 @@ impl Namespace for MntNs {
     /// Copies the whole tree. The copy takes part in propagation from now on, though nobody is in
     /// it: what is mounted meanwhile will be there.
     fn copy(old: &Arc<MntNs>, maker: &Maker<'_>) -> Result<Arc<MntNs>, Refusal> {
-        let identity = Identity::new(maker, Kind::Mnt)?;
+        let identity = Identity::new(maker, &**old)?;
         let turn = MountTurn::take(maker.kernel);
         let foreign = **old.identity.owner() != **maker.owner;
         let kinship = if foreign { Kinship::Slave } else { Kinship::Same };

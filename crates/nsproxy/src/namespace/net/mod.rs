@@ -112,8 +112,8 @@ impl Namespace for NetNs {
         Some(self.identity.owner())
     }
 
-    fn copy(_old: &Arc<NetNs>, maker: &Maker<'_>) -> Result<Arc<NetNs>, Refusal> {
-        let identity = Identity::new(maker, Kind::Net)?;
+    fn copy(old: &Arc<NetNs>, maker: &Maker<'_>) -> Result<Arc<NetNs>, Refusal> {
+        let identity = Identity::new(maker, &**old)?;
         Ok(NetNs::build(identity))
     }
 

@@ -220,7 +220,7 @@ impl Namespace for PidNs {
         if level > LEVEL_MAX {
             return Err(Rule::PidNestedTooDeep.refuse().with("level", level));
         }
-        let identity = Identity::new(maker, Kind::Pid)?;
+        let identity = Identity::new(maker, &**old)?;
         let space = maker.kernel.family.lock().open(numbers::LIMIT, false);
         Ok(Arc::new(PidNs {
             parent: Some(Arc::clone(old)),

@@ -110,7 +110,7 @@ impl Namespace for TimeNs {
     }
 
     fn copy(old: &Arc<TimeNs>, maker: &Maker<'_>) -> Result<Arc<TimeNs>, Refusal> {
-        let identity = Identity::new(maker, Kind::Time)?;
+        let identity = Identity::new(maker, &**old)?;
         let state = State { offsets: old.offsets(), frozen: false };
         Ok(TimeNs::build(state, identity))
     }

@@ -216,7 +216,7 @@ impl Namespace for UserNs {
         if parent.level >= LEVEL_MAX {
             return Err(Rule::UserNestedTooDeep.refuse().with("level", parent.level + 1));
         }
-        let charge = Charge::take(parent, by.euid, Kind::User)?;
+        let charge = Charge::take(parent, by.euid, Kind::User, parent.inode())?;
         if maker.task.chrooted() {
             return Err(Rule::UserRootChanged.refuse());
         }
@@ -237,7 +237,7 @@ impl Namespace for UserNs {
             owner: (by.euid, by.egid),
             maker_had_setfcap: by.effective.has(Cap::SETFCAP),
             charge: Some(charge),
-            number: Number::take(maker.kernel, Kind::User, parent),
+            number: Number::take(maker.kernel, Kind::User, parent, parent.inode()),
             kernel: Arc::clone(maker.kernel),
         }))
     }
