@@ -40,6 +40,20 @@ fn file_systems() {
             "unshare -Urmpf sh -c 'mount -t proc p d; ls d | head -1; cat d/1/comm; findmnt -no FSTYPE,SOURCE d; mount -t proc p d; echo $?'",
             "unshare -Urm --ipc sh -c 'mount -t mqueue q d; ls -A d; findmnt -no FSTYPE,SOURCE,OPTIONS d'",
             "u 'mount -t devpts -o newinstance,ptmxmode=0666,mode=620 p d; ls d; findmnt -no FSTYPE,OPTIONS d'",
+            "u 'mount -t devpts -o newinstance,mode=0620 p d; cd d; s() { stat -c \"%n %a %u %g %t %T %F %h %s\" \"$@\"; }; s . ptmx; chmod 666 ptmx; chown 0:0 ptmx . && s ptmx; chmod 4777 ptmx; s ptmx; chmod 700 .; s .; mount -o remount,ptmxmode=600 ../d; s ptmx'",
+            "u 'mount -t devpts -o newinstance,mode=0620 p d; cd d; python3 -c \"
+import fcntl, os, struct
+mode = lambda stat: oct(stat.st_mode)
+master = os.open(\\\"ptmx\\\", os.O_RDWR | os.O_NOCTTY)
+number = str(struct.unpack(\\\"i\\\", fcntl.ioctl(master, 0x80045430, bytes(4)))[0])
+print(len(os.listdir(\\\".\\\")), mode(os.stat(number)), os.stat(number).st_uid)
+os.chmod(number, 0o666); os.chown(number, 0, 0); print(mode(os.stat(number)), mode(os.stat(\\\"ptmx\\\")))
+os.fchmod(master, 0o640); print(mode(os.stat(\\\"ptmx\\\")), mode(os.fstat(master)))
+os.utime(\\\"ptmx\\\", (1, 2)); print(os.stat(\\\"ptmx\\\").st_mtime, os.fstat(master).st_mtime)
+os.close(master); print(os.listdir(\\\".\\\"))
+try: os.setxattr(\\\"ptmx\\\", \\\"user.a\\\", bytes(1))
+except OSError as error: print(error)
+\"'",
         ],
     );
 }

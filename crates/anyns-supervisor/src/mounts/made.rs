@@ -94,7 +94,7 @@ impl All {
     }
 
     /// A room with an empty directory in it, which is to be shown.
-    fn furnished(&self) -> Result<(Room, OwnedFd), Errno> {
+    pub(super) fn furnished(&self) -> Result<(Room, OwnedFd), Errno> {
         let room = self.room()?;
         rustix::fs::mkdirat(&room, ROOT_NAME, Mode::RWXU)?;
         let root = enter(&room)?;
@@ -233,7 +233,7 @@ impl Mounts {
     /// A devpts without terminals, and its root.
     ///
     /// # Errors
-    /// EINVAL for its options; ENODEV if the host has none.
+    /// EINVAL for its options; ENODEV if the host has none; those of making a directory.
     pub(crate) fn make_devpts(
         &self,
         given: &Given,
@@ -242,9 +242,10 @@ impl Mounts {
         let mut asked = Devpts::default();
         asked.change(given, &by.user)?;
         let shown = asked.shown(given);
-        let pts = Pts::new(asked)?;
+        let (room, own) = self.made.furnished()?;
+        let pts = Pts::new(asked, &by.user, own)?;
         let root = pts.root()?;
-        let sb = self.super_of("devpts", &by.user).with_options(&shown);
+        let sb = self.super_of("devpts", &by.user).with_options(&shown).keeping(Box::new(room));
         self.settle_super(sb, root, given, What::Devpts(Arc::new(pts)))
     }
 

@@ -3,6 +3,7 @@
 //! Not here: who may mount; what is done with a limit.
 
 use nsproxy::UserNs;
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::usage::Usage;
@@ -221,8 +222,7 @@ pub(crate) struct Devpts {
     gid: Option<u32>,
     /// Mode of new terminals.
     pub(crate) mode: u32,
-    /// Mode of `ptmx`.
-    pub(crate) ptmxmode: u32,
+    pub(super) ptmxmode: u32,
     /// How many terminals there can be.
     pub(crate) max: u32,
 }
@@ -236,6 +236,11 @@ impl Default for Devpts {
 impl Devpts {
     /// As many as there can be anyhow.
     const MAX: u32 = 1 << 20;
+
+    /// Mode of `ptmx`.
+    pub(super) fn ptmx(&self) -> Mode {
+        Mode::from_raw_mode(self.ptmxmode)
+    }
 
     /// Changes what is asked for.
     ///

@@ -244,6 +244,8 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
                 return Err(Errno::ACCESS.into());
             }
             if let Some(fd) = device(cx, &place, flags)? {
+                // A master has its `ptmx`'s attributes.
+                note_descriptor(cx, &place, Identity::of(&fd)?);
                 return Ok(Verdict::Install { fd, cloexec });
             }
         }
@@ -270,6 +272,10 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
 
 /// Opens the very object that was found.
 fn reopen(cx: &Cx<'_>, place: &Place, flags: OFlags) -> Result<OwnedFd, Errno> {
+    open_as(cx, &place.fd, flags)
+}
+
+fn open_as(cx: &Cx<'_>, object: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
     let need = match flags & OFlags::RWMODE {
         OFlags::RDONLY if flags.contains(OFlags::TRUNC) => Need::BOTH,
         OFlags::RDONLY => Need::READ,
@@ -278,7 +284,7 @@ fn reopen(cx: &Cx<'_>, place: &Place, flags: OFlags) -> Result<OwnedFd, Errno> {
     };
     let not = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     let flags = (flags - not) | OFlags::NOCTTY | OFlags::CLOEXEC;
-    cx.lifting(&[(&place.fd, need)], || procfs::reopen(&place.fd, flags))
+    cx.lifting(&[(object, need)], || procfs::reopen(object, flags))
 }
 
 /// Remembers through which mount something was opened that paths can begin at.
@@ -344,7 +350,11 @@ fn device(cx: &Cx<'_>, place: &Place, flags: OFlags) -> Result<Option<OwnedFd>, 
         PTMX => {
             let sb = place.seen_through().map(|mount| mount.sb.id());
             match sb.and_then(|sb| cx.sup.mounts.made(sb)).as_deref() {
-                Some(What::Devpts(pts)) => Ok(Some(pts.open_ptmx(flags)?)),
+                Some(What::Devpts(pts)) => {
+                    // Who may open what has its attributes may open it.
+                    drop(open_as(cx, place.object(), flags - OFlags::TRUNC)?);
+                    Ok(Some(pts.open_ptmx(flags)?))
+                }
                 _ => Ok(None),
             }
         }

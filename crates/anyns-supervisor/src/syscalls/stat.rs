@@ -221,8 +221,8 @@ struct SeenThrough {
     mount: Option<(u32, MountId, bool)>,
     /// The device of its file system, where the host's is another.
     device: Option<u64>,
-    /// How many links are shown, where several directories are shown as one.
-    links: Option<u64>,
+    /// What is shown of something whose attributes another has, or several have.
+    shape: Option<Stat>,
 }
 
 impl SeenThrough {
@@ -237,7 +237,7 @@ impl SeenThrough {
         SeenThrough {
             mount: Some((mount.shown, mount.id, is_root)),
             device: cx.sup.mounts.device_of(mount.sb.id(), mount.sb.device()),
-            links: place.real.is_some().then_some(place.stat.st_nlink),
+            shape: place.real.is_some().then_some(place.stat),
         }
     }
 }
@@ -276,8 +276,13 @@ fn answer_as(
                 statx.stx_dev_major = libc::major(device);
                 statx.stx_dev_minor = libc::minor(device);
             }
-            if let Some(links) = through.links {
-                statx.stx_nlink = links as u32;
+            if let Some(shape) = through.shape {
+                statx.stx_mode = shape.st_mode as u16;
+                statx.stx_nlink = shape.st_nlink as u32;
+                statx.stx_ino = shape.st_ino;
+                statx.stx_size = shape.st_size as u64;
+                statx.stx_rdev_major = rustix::fs::major(shape.st_rdev);
+                statx.stx_rdev_minor = rustix::fs::minor(shape.st_rdev);
             }
             let among_hosts = || own_mount(cx, &object, mask, &statx);
             if let Some((shown, id, is_root)) = through.mount.or_else(among_hosts) {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::scene::Standing;
 use super::walk::{Among, Walk, open_in, open_path};
 use super::{Lost, Scene};
-use crate::mounts::{Identity, Key, Overlay, What};
+use crate::mounts::{Identity, Key, Overlay, Pts, What};
 use crate::procfs::{self, Node};
 
 /// What came of an attempt to go up.
@@ -104,15 +104,18 @@ impl Walk<'_> {
         among.and_then(Among::shows).is_some_and(|mount| mount.is_choosy)
     }
 
+    /// The devpts of a guest's in which the walk stands.
+    pub(super) fn terminals(&self) -> Option<Arc<Pts>> {
+        let mount = self.among.as_ref()?.shows().filter(|mount| mount.is_choosy)?;
+        match &*self.who.scene?.mounts.made(mount.sb.id())? {
+            What::Devpts(pts) => Some(Arc::clone(pts)),
+            _ => None,
+        }
+    }
+
     /// What a name means in such a file system; none in all others.
     pub(super) fn chosen(&self, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-        if !self.chooses() {
-            return Ok(None);
-        }
-        let mounts = self.scene()?.mounts;
-        let sb = self.among.as_ref().and_then(|among| among.view.get(among.mount?));
-        let made = sb.and_then(|mount| mounts.made(mount.sb.id()));
-        let Some(What::Devpts(pts)) = made.as_deref() else { return Ok(None) };
+        let Some(pts) = self.terminals() else { return Ok(None) };
         if name == b"ptmx" {
             return open_path(rustix::fs::CWD, c"/dev/ptmx", false).map(Some);
         }

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::{Backed, Tree, View};
-use crate::mounts::{Detached, Identity, Moment, Mounts, Number, below};
+use crate::mounts::{Detached, Identity, Moment, Mounts, Number, Pts, What, below};
 use crate::procfs;
 
 /// Stands for the working directory where descriptors have numbers.
@@ -207,6 +207,14 @@ fn may_show(
         && let Some(overlay) = mounts.overlay(mount.sb.id())
     {
         return Ok(overlay.shown_text(fd)?.is_some());
+    }
+    // Masters of terminals are of the host's own multiplexer, wherever it lies.
+    if mount.is_choosy
+        && let Some(What::Devpts(_)) = mounts.made(mount.sb.id()).as_deref()
+        && let stat = rustix::fs::fstat(fd)?
+        && Pts::is_multiplexer(&stat)
+    {
+        return Ok(true);
     }
     Ok(mount.spot.identity.mnt == identity.mnt
         && (identity.born.is_some()
