@@ -18,7 +18,7 @@ use crate::maps::HashMap;
 use crate::mounts::Detached;
 use crate::procfs::{ControlFile, Proc, read_file};
 use crate::syscalls::context::Context;
-use crate::vfs;
+use crate::vfs::{self, Reached};
 
 /// What a guest's descriptor stands for.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ pub(crate) enum Thing {
 /// What we gave a guest under some inode number.
 #[derive(Clone, Debug)]
 pub(crate) enum Given {
-    /// A namespace.
-    Namespace(AnyNamespace),
-    /// A namespace, opened with O_PATH: it can be looked at but not used.
-    Path(AnyNamespace),
+    /// A namespace, and the mount of its file that it was opened through, if it was.
+    Namespace(AnyNamespace, Option<Reached>),
+    /// The same, opened with O_PATH: it can be looked at but not used.
+    Path(AnyNamespace, Option<Reached>),
     /// A control file open for writing.
     Control(Arc<ControlFile>),
     /// A tree of mounts that is in no namespace.
@@ -134,7 +134,7 @@ impl Descriptors {
         let tables = self.tables.read();
         match &tables.by_inode.get(tables.inodes.get(&token)?)?.1 {
             Given::Control(file) => Some(file.clone()),
-            Given::Namespace(_) | Given::Path(_) | Given::Tree(_) | Given::Context(_) => None,
+            Given::Namespace(..) | Given::Path(..) | Given::Tree(_) | Given::Context(_) => None,
         }
     }
 
@@ -155,8 +155,8 @@ impl Descriptors {
             return Ok(Thing::Process(pid.parse().unwrap_or(-1)));
         }
         match self.given(&stat) {
-            Some(Given::Namespace(namespace)) => return Ok(Thing::Namespace(namespace)),
-            Some(Given::Path(_) | Given::Tree(_)) => return Err(Errno::BADF),
+            Some(Given::Namespace(namespace, _)) => return Ok(Thing::Namespace(namespace)),
+            Some(Given::Path(..) | Given::Tree(_)) => return Err(Errno::BADF),
             Some(Given::Control(_) | Given::Context(_)) | None => {}
         }
         if stat.st_dev == self.namespace_device {

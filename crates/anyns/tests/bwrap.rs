@@ -122,6 +122,7 @@ fn namespaces() {
             "bwrap --ro-bind / / --unshare-user --disable-userns --proc /proc sh -c 'id -u; unshare -Ur true; echo $?'",
             "bwrap --ro-bind / / --assert-userns-disabled true; bwrap --ro-bind / / --unshare-user --disable-userns --assert-userns-disabled true; echo $?",
             "bwrap --ro-bind / / --unshare-user sh -c 'readlink /proc/self/ns/user /proc/self/ns/mnt /proc/self/ns/uts'; readlink /proc/self/ns/user /proc/self/ns/uts",
+            "bwrap --ro-bind / / --tmpfs /run --ro-bind /proc/self/ns/user /run/.userns --bind /proc/self/ns/uts /run/u sh -c 'stat -f -c %T /run/.userns; ls -l /run/.userns | cut -c1-10; ls -i /run/.userns /proc/self/ns/user | cut -d\" \" -f1 | uniq | wc -l; grep -c /run/u /proc/self/mountinfo; exec 8</run/u; readlink /proc/self/fd/8; nsenter --uts=/run/u true; echo $?'",
             "bwrap --ro-bind / / sh -c 'grep ^Cap /proc/self/status; grep NoNew /proc/self/status'",
             "bwrap --ro-bind / / --unshare-user --uid 0 --cap-add ALL grep ^Cap /proc/self/status",
             "bwrap --ro-bind / / --unshare-user --uid 0 --cap-add CAP_SYS_ADMIN --cap-add CAP_CHOWN grep ^Cap /proc/self/status",

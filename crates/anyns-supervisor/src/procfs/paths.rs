@@ -18,7 +18,7 @@ use crate::cx::Cx;
 use crate::guests::Guest;
 use crate::maps::HashMap;
 use crate::mounts::Identity;
-use crate::vfs::{self, Tree};
+use crate::vfs::{self, Reached, Tree};
 
 /// What the kernel writes behind the path of what was removed.
 const DELETED: &[u8] = b" (deleted)";
@@ -57,6 +57,19 @@ pub(crate) fn link_text(cx: &Cx<'_>, tid: i32, link: &[u8]) -> Result<Option<Vec
             eyes.shown(fd, at, &text).map(|(shown, _)| Some(shown))
         }
         _ => Ok(None),
+    }
+}
+
+/// What the link of a descriptor of thread `tid` shows that is of a file of no directory, reached through
+/// a mount of it.
+pub(crate) fn mounted_text(cx: &Cx<'_>, tid: i32, through: &Reached) -> Option<Vec<u8>> {
+    let eyes = Eyes::of(cx, tid)?;
+    let mount = &through.mount;
+    let is_there = eyes.tree.view.get(mount.id).is_some();
+    match is_there {
+        true => eyes.root_text(mount.id, mount.root).ok(),
+        // It is the root of what is mounted nowhere any more.
+        false => Some(b"/".to_vec()),
     }
 }
 

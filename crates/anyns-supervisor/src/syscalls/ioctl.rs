@@ -173,7 +173,7 @@ fn answer(number: u32) -> Served {
 }
 
 fn hand_out(cx: &mut Cx<'_>, namespace: AnyNamespace) -> Served {
-    let fd = cx.sup.open_namespace(Given::Namespace(namespace))?;
+    let fd = cx.sup.open_namespace(Given::Namespace(namespace, None))?;
     Ok(Verdict::Install { fd, cloexec: true })
 }
 

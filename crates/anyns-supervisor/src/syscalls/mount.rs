@@ -149,7 +149,7 @@ fn source_of(
     let path = std::ffi::CString::new(source).map_err(|_| Errno::INVAL)?;
     let place = cx.find(libc::AT_FDCWD, &path, true)?;
     let namespace = match (&place.node, cx.sup.descriptors.given(&place.stat)) {
-        (_, Some(Thing::Namespace(namespace) | Thing::Path(namespace))) => Some(namespace),
+        (_, Some(Thing::Namespace(namespace, _) | Thing::Path(namespace, _))) => Some(namespace),
         (Some(Node::Namespace { tid, link }), _) => procfs::namespace(cx, *tid, *link)?,
         _ => {
             let proxy = met.task.nsproxy().ok_or(Trouble::Gone)?;

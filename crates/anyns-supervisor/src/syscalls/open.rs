@@ -186,21 +186,22 @@ pub(super) fn open_namespace(
     let Some(namespace) = procfs::namespace(cx, tid, link)? else {
         return Ok(Verdict::Continue);
     };
-    hand_namespace(cx, namespace, flags)
+    hand_namespace(cx, namespace, None, flags)
 }
 
-/// Gives the caller a descriptor of a namespace.
+/// Gives the caller a descriptor of a namespace, whose file it has reached through a mount of it.
 pub(super) fn hand_namespace(
     cx: &Cx<'_>,
     namespace: nsproxy::AnyNamespace,
+    through: Option<vfs::Reached>,
     flags: OFlags,
 ) -> Served {
     let given = match flags.contains(OFlags::PATH) {
-        true => Given::Path(namespace),
+        true => Given::Path(namespace, through),
         false if flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::TRUNC) => {
             return Err(Errno::PERM.into());
         }
-        false => Given::Namespace(namespace),
+        false => Given::Namespace(namespace, through),
     };
     let fd = cx.sup.open_namespace(given)?;
     Ok(Verdict::Install { fd, cloexec: flags.contains(OFlags::CLOEXEC) })

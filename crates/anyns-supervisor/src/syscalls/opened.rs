@@ -206,7 +206,7 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
     let sort = kind(&place);
     let writes = flags.intersects(OFlags::WRONLY | OFlags::RDWR);
     if let Some(namespace) = bound_namespace(cx, &place) {
-        return super::open::hand_namespace(cx, namespace, flags);
+        return super::open::hand_namespace(cx, namespace, place.reached(), flags);
     }
     if let Some(node) = &place.node
         && !matches!(sort, FileType::Directory)

@@ -53,7 +53,7 @@ fn link(cx: &mut Cx<'_>, dirfd: i32, path: &CStr, path_arg: usize) -> Served {
                     _ => None,
                 };
                 match ours {
-                    Some(ours) => Some(ours.into_bytes()),
+                    Some(ours) => Some(ours),
                     None => procfs::link_text(cx, tid, &procfs::descriptor_path(&place.fd)?)?,
                 }
             }
@@ -137,13 +137,21 @@ fn may_be_ours(cx: &Cx<'_>, path: &CStr) -> bool {
 }
 
 /// What the link of a descriptor of ours shows.
-fn descriptor(cx: &Cx<'_>, tid: i32, fd: i32) -> Option<String> {
+fn descriptor(cx: &Cx<'_>, tid: i32, fd: i32) -> Option<Vec<u8>> {
     let stat = crate::vfs::stat_descriptor(tid, fd).ok()?;
-    Some(match cx.sup.descriptors.given(&stat)? {
-        Given::Namespace(namespace) | Given::Path(namespace) => namespace.to_string(),
+    let text = match cx.sup.descriptors.given(&stat)? {
+        // A file that is mounted has a path.
+        Given::Namespace(namespace, through) | Given::Path(namespace, through) => {
+            let path = through.and_then(|through| procfs::mounted_text(cx, tid, &through));
+            match path {
+                Some(path) => return Some(path),
+                None => namespace.to_string(),
+            }
+        }
         Given::Control(file) => file.path(),
         // A directory has a path where it is mounted, and this is mounted nowhere.
         Given::Tree(_) => "/".to_owned(),
         Given::Context(_) => "anon_inode:[fscontext]".to_owned(),
-    })
+    };
+    Some(text.into_bytes())
 }

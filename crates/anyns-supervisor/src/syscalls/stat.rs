@@ -180,7 +180,7 @@ fn by_descriptor(cx: &mut Cx<'_>, fd: i32, form: Form) -> Served {
 
 fn given(cx: &mut Cx<'_>, what: Option<Given>, stat: &Stat, form: Form) -> Served {
     let change = match what {
-        Some(Given::Namespace(namespace) | Given::Path(namespace)) => {
+        Some(Given::Namespace(namespace, _) | Given::Path(namespace, _)) => {
             Change::Namespace(namespace.inode())
         }
         Some(Given::Control(_) | Given::Context(_)) => Change::Control,

@@ -338,12 +338,13 @@ impl Texts {
     }
 }
 
-/// Whether both tables show the same. Mounts that the host's namespace has and a copy does not get
-/// are no files that a path leads to by itself.
+/// Whether both tables show the same. Files of namespaces that are mounted on the host are passed over:
+/// a copy need not have got them.
 fn is_same(mounts: &Mounts, table: &Table, boot: &Table) -> bool {
     let children = |of: &Table| {
         let mut all: HashMap<MountId, Vec<(Dentry, MountId)>> = HashMap::default();
-        for mount in of.iter().filter(|mount| mount.sb.kind() != "nsfs") {
+        let counts = |mount: &&nsproxy::Mounted| mount.sb.kind() != "nsfs" || mount.pin.is_some();
+        for mount in of.iter().filter(counts) {
             if let Some((on, point)) = mount.parent {
                 all.entry(on).or_default().push((point, mount.id));
             }
