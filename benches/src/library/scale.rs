@@ -118,8 +118,8 @@ pub fn read(writer: Writer) -> (f64, f64) {
 pub enum Work {
     /// setns(2) there and back between two uts namespaces.
     Setns,
-    /// unshare(2) of uts.
-    Unshare,
+    /// unshare(2) with these flags.
+    Unshare(u64),
     /// fork, exit, reaping.
     Fork,
 }
@@ -185,7 +185,10 @@ fn one_of(work: Work, task: &Arc<Task>) -> Box<dyn FnMut() + '_> {
                 std::mem::swap(&mut to, &mut from);
             })
         }
-        Work::Unshare => Box::new(|| assert!(unshare(task, CloneFlags::NEWUTS).is_ok())),
+        Work::Unshare(flags) => {
+            let flags = CloneFlags::from_bits_retain(flags);
+            Box::new(move || assert!(unshare(task, flags).is_ok()))
+        }
         Work::Fork => Box::new(|| end(fork(task, CloneFlags::empty()))),
     }
 }

@@ -41,6 +41,7 @@ fn file_systems() {
             "unshare -Urm --ipc sh -c 'mount -t mqueue q d; ls -A d; findmnt -no FSTYPE,SOURCE,OPTIONS d'",
             "u 'mount -t devpts -o newinstance,ptmxmode=0666,mode=620 p d; ls d; findmnt -no FSTYPE,OPTIONS d'",
             "u 'mount -t devpts -o newinstance,mode=0620 p d; cd d; s() { stat -c \"%n %a %u %g %t %T %F %h %s\" \"$@\"; }; s . ptmx; chmod 666 ptmx; chown 0:0 ptmx . && s ptmx; chmod 4777 ptmx; s ptmx; chmod 700 .; s .; mount -o remount,ptmxmode=600 ../d; s ptmx'",
+            "u 'mount -t devpts p d; cd d; mkdir ptmx; mkdir x; mkdir x/; ln -s a b; ln -s a ptmx; ln ptmx c; ln /etc/hostname c; mknod d p; mknod ptmx p; >e; rm ptmx; rm none; rmdir ptmx; rmdir none; mv ptmx f; mv ptmx ptmx; mv none f; >>ptmx; mount -o remount,ro .; mkdir x; rm ptmx; >e; chmod 600 ptmx; mkdir ptmx; ls'",
             "u 'mount -t devpts -o newinstance,mode=0620 p d; cd d; python3 -c \"
 import fcntl, os, struct
 mode = lambda stat: oct(stat.st_mode)

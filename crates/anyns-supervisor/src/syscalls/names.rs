@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::overlay::{overlay, put, to_change};
-use super::seen::{is_name, kind, own_path, trimmed, writable};
+use super::seen::{is_name, kind, names_change, own_path, trimmed, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::rights::Need;
 use crate::trouble::Trouble;
@@ -192,6 +192,7 @@ fn move_name(cx: &mut Cx<'_>, old: (i32, usize), new: (i32, usize), flags: u32) 
     if old.is_some() && (new.is_none() || new == old || flags.contains(RenameFlags::EXCHANGE)) {
         cx.is_no_point(&from, |_| true)?;
         cx.is_no_point(&to, |_| true)?;
+        names_change(&from.place)?;
     }
     match overlay(cx, &from.place) {
         Some(overlay) => {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::fifo;
 use super::overlay::{overlay, put, to_write};
-use super::seen::{has, kind, takes_names, writable};
+use super::seen::{has, kind, names_change, takes_names, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, What};
 use crate::procfs::{self, Node};
@@ -183,6 +183,8 @@ fn is_directory_name(at: &Parent) -> bool {
 /// Makes a file; nothing if there is one all of a sudden.
 fn make(cx: &Cx<'_>, at: &Parent, how: How) -> Result<Option<OwnedFd>, Trouble> {
     takes_names(&at.place)?;
+    // The calls that make other things say EPERM.
+    names_change(&at.place).map_err(|_| Errno::ACCESS)?;
     let mode = Mode::from_raw_mode(cx.masked(how.mode & 0o7777));
     let flags = how.flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made =

@@ -12,7 +12,8 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::mount::in_model;
-use super::seen::{is_name, kind, own_path, trimmed, writable};
+use super::seen::{is_name, kind, names_change, own_path, trimmed, writable};
+use super::taken::is_there;
 use crate::cx::{Cx, Met};
 use crate::mounts::{Asked, Given, Options, Overlay, below};
 use crate::procfs;
@@ -72,7 +73,14 @@ pub(crate) fn put<T>(
     make: impl Fn(&OwnedFd, &CStr) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     match overlay(cx, &at.place) {
-        None => cx.make_in(at, make),
+        None => {
+            // What is there is told before where nothing can be.
+            names_change(&at.place).map_err(|errno| match is_there(at) {
+                Ok(()) => Errno::EXIST,
+                Err(_) => errno,
+            })?;
+            cx.make_in(at, make)
+        }
         Some(_) if !is_name(at) => Err(Errno::EXIST),
         Some(overlay) if at.slash && sort != FileType::Directory => {
             let there = overlay.step(&at.place.fd, trimmed(at).as_bytes());

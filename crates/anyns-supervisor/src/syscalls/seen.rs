@@ -4,7 +4,7 @@
 use std::ffi::CString;
 
 use nsproxy::MountFlags;
-use rustix::fs::{FileType, Mode, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::cx::Cx;
@@ -31,6 +31,19 @@ pub(crate) fn writable(place: &Place) -> Result<(), Errno> {
 /// EROFS.
 pub(crate) fn takes_names(directory: &Place) -> Result<(), Errno> {
     if directory.node.is_some() { Ok(()) } else { writable(directory) }
+}
+
+/// Checks that a directory is none of a devpts, whose names come and go with the terminals.
+///
+/// # Errors
+/// EPERM, or EACCES for who could not write there.
+pub(crate) fn names_change(directory: &Place) -> Result<(), Errno> {
+    if directory.seen_through().is_none_or(|mount| mount.sb.kind() != "devpts") {
+        return Ok(());
+    }
+    let writes = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(CWD, own_path(directory.object()), writes, AtFlags::EACCESS)?;
+    Err(Errno::PERM)
 }
 
 /// Whether the end of a path is a name, rather than `.`, `..` or the root directory.

@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::overlay::overlay;
-use super::seen::{takes_names, trimmed, writable};
+use super::seen::{names_change, takes_names, trimmed, writable};
 use crate::cx::Cx;
 use crate::mounts::Identity;
 use crate::rights::Need;
@@ -21,12 +21,7 @@ impl Cx<'_> {
     pub(crate) fn can_make(&self, at: &Parent) -> Result<(), Errno> {
         let there = match overlay(self, &at.place) {
             Some(overlay) => overlay.step(&at.place.fd, trimmed(at).as_bytes()).map(drop),
-            None => rustix::fs::accessat(
-                &at.place.fd,
-                trimmed(at).as_c_str(),
-                Access::EXISTS,
-                AtFlags::SYMLINK_NOFOLLOW,
-            ),
+            None => is_there(at),
         };
         match (takes_names(&at.place), there) {
             (Err(errno), Err(Errno::NOENT)) => Err(errno),
@@ -64,11 +59,17 @@ impl Cx<'_> {
     /// Checks that a name can be taken out of its directory.
     ///
     /// # Errors
-    /// EROFS, and EBUSY if something is mounted on it.
+    /// EROFS, EBUSY if something is mounted on it, EPERM in a devpts.
     pub(crate) fn can_remove(&self, at: &Parent, directory: bool) -> Result<(), Errno> {
         writable(&at.place)?;
         // What is of the wrong sort the host refuses first.
-        self.is_no_point(at, |is_directory| is_directory == directory).map(drop)
+        match self.is_no_point(at, |is_directory| is_directory == directory)? {
+            Some(is_directory) => names_change(&at.place).map_err(|errno| match errno {
+                Errno::PERM if directory && !is_directory => Errno::NOTDIR,
+                other => other,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Checks that nothing is mounted on a name, seen through whichever mount of the namespace, if
@@ -110,12 +111,15 @@ impl Cx<'_> {
     }
 }
 
+/// Looks whether the host has a name in a directory.
+pub(super) fn is_there(at: &Parent) -> Result<(), Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::accessat(&at.place.fd, &*trimmed(at), Access::EXISTS, flags)
+}
+
 /// Whether a name is free in a directory in which the caller may make one.
 fn may_be_made(at: &Parent) -> bool {
     let directory = &at.place.fd;
-    let name = trimmed(at);
-    let there =
-        rustix::fs::accessat(directory, &*name, Access::EXISTS, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     let writes = Access::WRITE_OK | Access::EXEC_OK;
-    !there && rustix::fs::accessat(directory, c".", writes, AtFlags::EACCESS).is_ok()
+    is_there(at).is_err() && rustix::fs::accessat(directory, c".", writes, AtFlags::EACCESS).is_ok()
 }
