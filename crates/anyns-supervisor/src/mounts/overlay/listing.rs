@@ -102,6 +102,10 @@ pub(super) fn show(at: &OwnedFd, name: &[u8], sort: Option<FileType>) -> Result<
     if made == Err(Errno::EXIST) { Ok(()) } else { made }
 }
 
+/// How often a directory is looked through that is not empty after all was removed: a file system may
+/// pass over names while others are removed, and another overlay of the same layers may make some.
+const ATTEMPTS: usize = 16;
+
 /// Removes a directory with all that is in it.
 pub(super) fn clear(at: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     let flags = super::PATH | rustix::fs::OFlags::DIRECTORY;
@@ -110,20 +114,29 @@ pub(super) fn clear(at: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    for entry in Dir::new(opened(&directory)?)? {
+    for attempt in 1.. {
+        empty(&directory)?;
+        match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY) if attempt < ATTEMPTS => {}
+            Err(Errno::NOENT) => break,
+            other => return other,
+        }
+    }
+    Ok(())
+}
+
+fn empty(directory: &OwnedFd) -> Result<(), Errno> {
+    for entry in Dir::new(opened(directory)?)? {
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::ISDIR) => clear(&directory, name.to_bytes())?,
+            Err(Errno::ISDIR) => clear(directory, name.to_bytes())?,
             Err(errno) => return Err(errno),
         }
     }
-    match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
-    }
+    Ok(())
 }
