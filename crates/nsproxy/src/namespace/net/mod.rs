@@ -44,22 +44,28 @@ use crate::{
     task::Task,
 };
 use alloc::sync::Arc as StdArc;
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// A network namespace (`struct net`).
 pub struct NetNs {
     ports: Mutex<port::Ports>,
+    /// Somebody has asked for its id, so that [`Rtnl`] may know it.
+    known: AtomicBool,
     identity: Identity,
 }
 
 impl NetNs {
     pub(crate) fn initial(user: &Arc<UserNs>) -> Arc<NetNs> {
-        NetNs::build(Identity::initial(user, Kind::Net))
+        let initial = NetNs::build(Identity::initial(user, Kind::Net));
+        initial.kernel().rtnl.lock().set_home(initial.id());
+        initial
     }
 
     fn build(identity: Identity) -> Arc<NetNs> {
-        identity.kernel().rtnl.lock().found(identity.id());
-        Arc::new(NetNs { ports: Mutex::default(), identity })
+        Arc::new(NetNs { ports: Mutex::default(), known: AtomicBool::new(false), identity })
     }
 
     /// Its inode number.
@@ -72,7 +78,9 @@ impl NetNs {
         Arc::clone(self.identity.owner())
     }
 
+    /// What [`Rtnl`] calls it.
     fn id(&self) -> u64 {
+        self.known.store(true, Ordering::Relaxed);
         self.identity.id()
     }
 
@@ -96,8 +104,9 @@ impl NetNs {
 
 impl Drop for NetNs {
     fn drop(&mut self) {
-        let mut rtnl = self.identity.kernel().rtnl.lock();
-        rtnl.close(self.identity.id());
+        if *self.known.get_mut() {
+            self.identity.kernel().rtnl.lock().close(self.identity.id());
+        }
     }
 }
 

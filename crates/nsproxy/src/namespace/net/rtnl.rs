@@ -1,6 +1,7 @@
 //! The devices and nsids of every network namespace, under one lock as in the kernel.
 //!
-//! Namespaces are referred to by their ids, so that a device never keeps one alive.
+//! Namespaces are referred to by their ids, so that a device never keeps one alive. One that is not
+//! here has nothing but `lo`, and nobody has asked for it: most come and go without this lock.
 
 use super::LinkKind;
 use alloc::{
@@ -26,7 +27,6 @@ pub(super) struct Device {
 }
 
 /// What one namespace has.
-#[derive(Default)]
 pub(super) struct Net {
     pub(super) devices: BTreeMap<u32, Device>,
     /// The last index that was given out.
@@ -38,6 +38,18 @@ pub(super) struct Net {
 }
 
 impl Net {
+    /// With `lo`, which is down.
+    fn new() -> Net {
+        let (name, kind) = ("lo".to_string(), LinkKind::Loopback);
+        let lo = Device { name, kind, up: false, peer: None };
+        Net {
+            devices: BTreeMap::from([(LOOPBACK, lo)]),
+            last_index: LOOPBACK,
+            nsids: BTreeMap::new(),
+            has_addresses: false,
+        }
+    }
+
     pub(super) fn by_name(&self, name: &str) -> Option<u32> {
         self.devices.iter().find(|(_, device)| device.name == name).map(|(index, _)| *index)
     }
@@ -71,23 +83,18 @@ impl Net {
 #[derive(Default)]
 pub(crate) struct Rtnl {
     nets: BTreeMap<u64, Net>,
-    /// The initial namespace: the first that was founded.
+    /// The initial namespace.
     home: Option<u64>,
 }
 
 impl Rtnl {
-    /// A namespace begins, with `lo`.
-    pub(super) fn found(&mut self, id: u64) {
-        let mut net = Net::default();
-        let index = net.take_index();
-        let (name, kind) = ("lo".to_string(), LinkKind::Loopback);
-        net.devices.insert(index, Device { name, kind, up: false, peer: None });
-        self.nets.insert(id, net);
-        self.home.get_or_insert(id);
+    /// The initial namespace begins.
+    pub(super) fn set_home(&mut self, id: u64) {
+        self.home = Some(id);
     }
 
     pub(super) fn net(&mut self, id: u64) -> &mut Net {
-        self.nets.entry(id).or_default()
+        self.nets.entry(id).or_insert_with(Net::new)
     }
 
     pub(super) fn device(&mut self, (id, index): Place) -> Option<&mut Device> {
