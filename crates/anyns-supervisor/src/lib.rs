@@ -278,7 +278,7 @@ impl Supervisor {
     pub(crate) fn tree_of(&self, task: &Task) -> Option<vfs::Tree> {
         let tree = self.any_tree_of(task)?;
         let as_host = tree.view.is_hosts() && tree.view.top().is_none_or(|top| top == tree.root);
-        (!as_host).then_some(tree)
+        (!as_host || task.has_virtual_directories()).then_some(tree)
     }
 
     /// The same, even if it is what the host shows.

@@ -23,17 +23,21 @@ use smallvec::SmallVec;
 pub(crate) struct Fs {
     /// The embedder told that the root was changed.
     chrooted: AtomicBool,
+    /// The embedder told that they are nowhere but here.
+    virtual_: AtomicBool,
     /// Nothing where mount namespaces are not built in.
     places: Mutex<Option<StdArc<Places>>>,
 }
 
 impl Fs {
     pub(crate) fn new(places: Option<StdArc<Places>>) -> StdArc<Fs> {
-        StdArc::new(Fs { chrooted: false.into(), places: Mutex::new(places) })
+        let (chrooted, virtual_) = (false.into(), false.into());
+        StdArc::new(Fs { chrooted, virtual_, places: Mutex::new(places) })
     }
 
     pub(crate) fn copy(&self) -> StdArc<Fs> {
-        StdArc::new(Fs { chrooted: self.chrooted().into(), places: Mutex::new(self.places()) })
+        let (chrooted, virtual_) = (self.chrooted().into(), self.is_virtual().into());
+        StdArc::new(Fs { chrooted, virtual_, places: Mutex::new(self.places()) })
     }
 
     pub(crate) fn places(&self) -> Option<StdArc<Places>> {
@@ -72,6 +76,14 @@ impl Fs {
 
     pub(crate) fn set_chrooted(&self, chrooted: bool) {
         self.chrooted.store(chrooted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.virtual_.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn make_virtual(&self) {
+        self.virtual_.store(true, Ordering::Relaxed);
     }
 }
 

@@ -208,6 +208,21 @@ impl Task {
         }
     }
 
+    /// Says whether its working directory is only what the model says of it
+    /// ([`set_virtual_directories`](Task::set_virtual_directories)).
+    pub fn has_virtual_directories(&self) -> bool {
+        self.shares.lock().as_ref().is_some_and(|shares| shares.fs.is_virtual())
+    }
+
+    /// Tells the model that an embedder's task still is in the directories of those that it has parted
+    /// from (`CLONE_FS`), because its host would not part them. It is never interpreted; children, and
+    /// all who share its directories, have it from it.
+    pub fn set_virtual_directories(&self) {
+        if let Some(shares) = &*self.shares.lock() {
+            shares.fs.make_virtual();
+        }
+    }
+
     /// Says whether others may look into its memory (`PR_GET_DUMPABLE` is 1).
     pub fn dumpable(&self) -> bool {
         self.shares.lock().as_ref().is_none_or(|shares| shares.memory.dumpable())

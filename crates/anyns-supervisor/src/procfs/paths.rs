@@ -133,6 +133,9 @@ impl<'a, 'b> Eyes<'a, 'b> {
     fn pwd(&self, fd: &OwnedFd) -> At {
         let known = || {
             let pwd = self.subject.task.pwd()?;
+            if self.subject.task.has_virtual_directories() {
+                return Some(At::Place(pwd.mount(), pwd.dentry()));
+            }
             let mounts = &self.cx.sup.mounts;
             let (spot, now) = (mounts.spot(pwd.dentry())?, Identity::of(fd).ok()?);
             let same = spot.identity.is_same(&now) || mounts.has_pivoted(&self.tree.view, &now);

@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyns_trap::Failed;
+use nsproxy::Task;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -25,18 +26,47 @@ pub(crate) fn chdir(cx: &mut Cx<'_>) -> Served {
     if kind(&place) != FileType::Directory {
         return Err(Errno::NOTDIR.into());
     }
-    // Only who may search it can be in it: the host says so.
+    may_be_in(cx, &place)?;
+    go(cx, place)
+}
+
+/// Checks that the caller may search a directory, since only who may can be in it: the host says so.
+fn may_be_in(cx: &Cx<'_>, place: &Place) -> Result<(), Errno> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     drop(cx.lifting(&[(&place.fd, Need::SEARCH)], || {
         rustix::fs::openat(&place.fd, c".", flags, rustix::fs::Mode::empty())
     })?);
-    go(cx, place)
+    Ok(())
+}
+
+/// Brings what the model knows of the caller's working directory up to date, and says whether it is in a
+/// mount of its namespace.
+pub(super) fn know_own(cx: &Cx<'_>, task: &Task) -> Result<bool, Trouble> {
+    let tree = cx.sup.any_tree_of(task).ok_or(Trouble::Gone)?;
+    let scene = Some(vfs::Scene { mounts: &cx.sup.mounts, tree: &tree, task });
+    let seeker = vfs::Seeker { scene, ..cx.seeker() };
+    let place = vfs::find_descriptor(seeker, libc::AT_FDCWD).map_err(|lost| lost.errno)?;
+    if place.mount.is_none() {
+        return Ok(false);
+    }
+    cx.sup.mounts.sweep(&cx.sup.system);
+    let proxy = task.nsproxy().ok_or(Trouble::Gone)?;
+    let to = cx.sup.mounts.in_model(&proxy.mnt, &place);
+    Ok(to.is_ok_and(|to| {
+        task.set_pwd(&to);
+        true
+    }))
 }
 
 /// Makes the caller's working directory what was found.
 pub(crate) fn go(cx: &mut Cx<'_>, place: Place) -> Served {
     let to = in_model(cx, &place)?;
     let task = cx.guest().ok_or(Trouble::Gone)?.task.clone();
+    if task.has_virtual_directories() {
+        task.set_pwd(&to.ok_or(Errno::NOENT)?);
+        let _ = note(cx, &place);
+        return Ok(Verdict::Return(0));
+    }
     let only = |argument: u64| [argument, 0, 0, 0, 0, 0];
     let done = cx.take().give(place.fd.as_fd(), true).and_then(|(number, held)| {
         let number = match number {
@@ -80,7 +110,11 @@ pub(crate) fn fchdir(cx: &mut Cx<'_>) -> Served {
     if kind(&place) != FileType::Directory {
         return Err(Errno::NOTDIR.into());
     }
-    if cx.tree_of(&vfs::start(cx.seeker(), fd)?).is_some() {
+    let is_virtual = cx.guest().is_some_and(|guest| guest.task.has_virtual_directories());
+    if is_virtual {
+        may_be_in(cx, &place)?;
+    }
+    if is_virtual || cx.tree_of(&vfs::start(cx.seeker(), fd)?).is_some() {
         return go(cx, place);
     }
     if let Some(to) = in_model(cx, &place)? {

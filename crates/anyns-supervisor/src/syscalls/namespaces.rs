@@ -2,7 +2,7 @@
 //! Not decided here: whether it may; that is `nsproxy`'s.
 
 use anyns_trap::Failed;
-use nsproxy::{Change, CloneFlags, Dumpable, JoinTarget, Kind};
+use nsproxy::{Change, CloneFlags, Dumpable, JoinTarget, Kind, Task};
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
@@ -31,6 +31,7 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
     cx.sup.settle();
     // Who is in a mount namespace of its own has directories of its own.
     let apart = flags.contains(CloneFlags::NEWNS) && met.task.shares_directories();
+    let can_be_virtual = parts_directories(cx, &met.task, flags);
     let change = match nsproxy::prepare_unshare(&met.task, flags) {
         Ok(change) => change, // invisible so far
         // Whether something is shared comes before whether one may.
@@ -69,12 +70,33 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
     }
     // What is not a namespace is the kernel's to separate, and it may refuse (EMFILE, ENOMEM): the
     // caller does that first, while it is held.
-    separate(cx, plain, |done| {
-        if done == 0 {
+    let task = met.task.clone();
+    separate(cx, plain, |done| match done {
+        0 => {
             change.commit();
+            0
         }
-        done
+        // No kernel refuses this: a filter does, as Docker's.
+        errno if can_be_virtual && plain == CloneFlags::FS && is_filters(errno) => {
+            change.commit();
+            task.set_virtual_directories();
+            0
+        }
+        errno => errno,
     })
+}
+
+/// Whether the caller, who shares its directories, could part from the others by what the model knows: it
+/// does if the kernel cannot be asked to.
+fn parts_directories(cx: &Cx<'_>, task: &Task, flags: CloneFlags) -> bool {
+    flags.intersects(CloneFlags::NEWNS | CloneFlags::FS)
+        && task.shares_directories()
+        && super::directory::know_own(cx, task).unwrap_or(false)
+}
+
+/// Whether an errno is what filters say.
+fn is_filters(errno: i64) -> bool {
+    [libc::EPERM, libc::ENOSYS].map(|errno| -i64::from(errno)).contains(&errno)
 }
 
 /// Lets the caller unshare what is not a namespace; `settle` makes the answer of the kernel's.
@@ -157,6 +179,10 @@ pub(crate) fn setns(cx: &mut Cx<'_>) -> Served {
     }
     if let Some(tree) = cx.sup.any_tree_of(&met.task) {
         cx.sup.note_descriptors(met.tgid, &tree);
+    }
+    if met.task.has_virtual_directories() && !undos {
+        change.commit();
+        return Ok(Verdict::Return(0));
     }
     // Who joins a mount namespace stands at its root, which is the host's.
     let root = cx.held().scratch(b"/\0")?;

@@ -8,7 +8,7 @@ use nsproxy::{Dentry, MountId};
 use rustix::fs::ResolveFlags;
 use rustix::io::Errno;
 
-use super::scene::Standing;
+use super::scene::{CWD_NUMBER, Standing};
 use super::walk::{Among, Walk, open_in, open_path};
 use super::{Lost, Scene};
 use crate::mounts::{Identity, Key, Overlay, Pts, What};
@@ -382,6 +382,8 @@ impl Walk<'_> {
                 Standing::at(scene.mounts, mount, dentry)?
             }
             (b"cwd", Some(_)) if is_own => {
+                let virtual_ = own.is_virtual(CWD_NUMBER);
+                let target = if virtual_ { own.virtual_cwd()? } else { target };
                 let process = node.thread().map(|tid| self.who.sight.process_of(tid));
                 own.cwd(target, process)?
             }

@@ -353,6 +353,9 @@ pub(crate) fn find_in(
 /// # Errors
 /// EBADF if there is no such descriptor; EACCES or EPERM if the host does not let us look.
 pub(crate) fn start(who: Seeker<'_>, dirfd: i32) -> Result<OwnedFd, Errno> {
+    if let Some(scene) = who.scene.filter(|scene| scene.is_virtual(dirfd)) {
+        return scene.virtual_cwd();
+    }
     let link = if dirfd == AT_FDCWD {
         format!("/proc/{}/cwd", who.tid)
     } else if dirfd < 0 {

@@ -104,11 +104,25 @@ impl Scene<'_> {
         let pwd = self.task.pwd()?;
         let (mount, dentry) = (pwd.mount(), pwd.dentry());
         let spot = self.mounts.spot(dentry).filter(|_| self.tree.view.get(mount).is_some())?;
+        if self.task.has_virtual_directories() {
+            return Standing::at(self.mounts, mount, dentry).ok();
+        }
         let now = Identity::at(CWD, format!("/proc/{tid}/cwd"), AtFlags::empty()).ok()?;
         if !spot.identity.is_same(&now) {
             return None;
         }
         Standing::at(self.mounts, mount, dentry).ok()
+    }
+
+    /// Whether `dirfd` means a working directory that the kernel does not know.
+    pub(super) fn is_virtual(&self, dirfd: i32) -> bool {
+        dirfd == CWD_NUMBER && self.task.has_virtual_directories()
+    }
+
+    /// The working directory of a task whose own is that of others.
+    pub(super) fn virtual_cwd(&self) -> Result<OwnedFd, Errno> {
+        let spot = self.task.pwd().and_then(|pwd| self.mounts.spot(pwd.dentry()));
+        rustix::io::fcntl_dupfd_cloexec(&*spot.ok_or(Errno::NOENT)?.fd, 0)
     }
 
     /// The guest's working directory.
