@@ -39,7 +39,7 @@ fn mounts() {
             "mns sh -c 'mount -t tmpfs t $D; mkdir $D/a $D/b; mount --bind $W $D/a; mount --move $D/a $D/b; ls $D/a $D/b; umount $D; umount $D/b $D; ls $D'",
             "mns sh -c 'mount --bind w d; mount -t tmpfs t w; ls d w; touch w/x; ls d w; umount w d; ls d w'",
             "mns sh -c 'mount -o bind,ro w d; touch d/x; mount -o remount,bind,rw d; touch d/x; ls d; mount -o remount,bind,noexec,nosuid,nodev d; cp /bin/true d; d/true; grep -o \" $D [a-z,]*\" /proc/self/mountinfo'",
-            "mkdir a b; (cd a; unshare -Ur python3 $GUESTS/parted.py 0x20000); (cd b; mns python3 $GUESTS/parted.py 0x200)",
+            "mkdir a b c; (cd a; mns python3 $GUESTS/parted.py 0x20000); (cd c; unshare -Ur python3 $GUESTS/parted.py 0x20000 | sed s,$PWD,TOP,); (cd b; mns python3 $GUESTS/parted.py 0x200)",
             "mns sh -c 'mount --bind /proc/self/ns/uts $W/file; umount -l w/file; cat w/file; mount --bind /proc/self/ns/uts w/file; mount --bind /proc/self/ns/ipc w/file; umount w/file; stat -fc %T w/file; umount w/file; umount w/file'",
             "mns sh -c 'touch f; mount --bind /proc/self/ns/uts f; python3 $GUESTS/nsfiles.py'",
             "mns sh -c 'mount -t nothing t d; mount -t tmpfs -o nonsense t d; mount w/nothing d -o bind; umount d; umount w/file; mount --move w d'",

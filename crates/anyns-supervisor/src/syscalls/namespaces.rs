@@ -170,17 +170,15 @@ pub(crate) fn setns(cx: &mut Cx<'_>) -> Served {
     };
     met.keep()?;
     let undos = leaves_kernel_undos(cx, &change);
-    if !mounts && undos {
-        return commit_taking_back(cx, change);
-    }
-    if !mounts {
-        change.commit();
-        return Ok(Verdict::Return(0));
-    }
-    if let Some(tree) = cx.sup.any_tree_of(&met.task) {
+    if mounts && let Some(tree) = cx.sup.any_tree_of(&met.task) {
         cx.sup.note_descriptors(met.tgid, &tree);
     }
-    if met.task.has_virtual_directories() && !undos {
+    // Whose directories the kernel does not know moves there by the change alone.
+    let moves = mounts && !met.task.has_virtual_directories();
+    if !moves && undos {
+        return commit_taking_back(cx, change);
+    }
+    if !moves {
         change.commit();
         return Ok(Verdict::Return(0));
     }

@@ -87,6 +87,7 @@ def run():
         except OSError as error:
             print(path, error.strerror)
     if int(sys.argv[1], 0) & NEWNS:
+        mounts = os.open(f"/proc/{os.getpid()}/ns/mnt", os.O_RDONLY)
         os.chdir(top)
         said("bind", libc.mount(b"two", b"two", None, 0x5000, None))
         os.chdir("two")
@@ -94,8 +95,10 @@ def run():
         said("umount", libc.umount2(b".", 2))
         os.chdir("/")
         where("root")
-        said("chroot", libc.chroot(b"sub"))
-        where("chroot")
+        # Back to where the others are.
+        said("setns", libc.setns(mounts, 0))
+        print("joined", os.getcwd(), os.listdir(top + "/two/sub"))
+        others(lambda: where("main"))
 
 
 def thread():
