@@ -186,18 +186,22 @@ mod tests {
         assert_eq!((tally.count[UTS as usize].load(Ordering::SeqCst), tally.get(UTS)), (SPARES, 0));
     }
 
-    /// Up to the limit and no further, wherever the spares lie.
+    /// Up to the limit and no further, wherever the spares lie; each type for itself.
     #[test]
     fn a_limit_holds_for_all_lanes_together() {
         let tally = met();
-        (0..4).for_each(|lane| tally.add(UTS, lane, || 4).unwrap());
-        (0..3).for_each(|lane| tally.remove(UTS, lane));
-        (0..3).for_each(|_| tally.add(UTS, 7, || 4).unwrap());
-        assert_eq!((tally.add(UTS, 7, || 4), tally.get(UTS)), (Err(4), 4));
-        // There are no spares any more.
-        tally.remove(UTS, 7);
-        assert_eq!(tally.count[UTS as usize].load(Ordering::SeqCst), 3);
-        assert_eq!((tally.add(UTS, 1, || 4), tally.add(UTS, 1, || 4)), (Ok(()), Err(4)));
+        for kind in [Kind::Net, UTS] {
+            let counted = || tally.count[kind as usize].load(Ordering::SeqCst);
+            (0..4).for_each(|lane| tally.add(kind, lane, || 4).unwrap());
+            (0..3).for_each(|lane| tally.remove(kind, lane));
+            assert_eq!(counted(), 4, "the other type's are gathered");
+            (0..3).for_each(|_| tally.add(kind, 7, || 4).unwrap());
+            assert_eq!((tally.add(kind, 7, || 4), tally.get(kind)), (Err(4), 4));
+            // There are no spares any more.
+            tally.remove(kind, 7);
+            assert_eq!(counted(), 3);
+            assert_eq!((tally.add(kind, 1, || 4), tally.add(kind, 1, || 4)), (Ok(()), Err(4)));
+        }
     }
 
     /// The spare is there, the limit is not.
