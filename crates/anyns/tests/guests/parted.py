@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 NEWNS, FS = 0x20000, 0x200
@@ -77,9 +78,13 @@ def run():
             print(error.strerror)
     os.chdir(top + "/two")
     # A thread of its own shares its directories.
-    other = threading.Thread(target=lambda: os.chdir("../one"))
+    numbers = []
+    other = threading.Thread(target=lambda: (numbers.append(threading.get_native_id()), os.chdir("../one")))
     other.start()
     other.join()
+    # It is over a little before it has ended, and shares them until then.
+    while os.path.exists(f"/proc/self/task/{numbers[0]}"):
+        time.sleep(0.001)
     where("after its thread")
     for path in ("nothing", "prog", "closed"):
         try:
