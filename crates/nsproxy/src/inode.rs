@@ -45,15 +45,6 @@ struct Line {
     bits: [AtomicU64; WORDS],
 }
 
-/// Why a line has no number to give.
-#[derive(PartialEq, Eq)]
-enum Without {
-    /// All are taken.
-    Full,
-    /// Another processor has it.
-    Busy,
-}
-
 /// The numbers above the bits.
 #[derive(Default)]
 struct High {
@@ -98,34 +89,32 @@ impl Inodes {
         // To count first takes the line from the other processors, so that the search finds it here.
         let id = self.id_of(start);
         let round = (start..LINES).chain(0..start);
-        let found = round.clone().find_map(|line| self.take_in(line, false).ok());
+        let found = round.clone().find_map(|line| self.take_in(line, false));
         // Whoever has gone past all others waits for them.
-        let found = found.or_else(|| round.clone().find_map(|line| self.take_in(line, true).ok()));
-        (
-            self.first
-                .saturating_add(found.unwrap_or_else(|| LOW.saturating_add(self.take_high()))),
-            id,
-        )
+        let found = found.or_else(|| round.clone().find_map(|line| self.take_in(line, true)));
+        let place = found.unwrap_or_else(|| LOW.saturating_add(self.take_high()));
+        (self.first.saturating_add(place), id)
     }
 
-    /// The lowest number of a line. Only who is `patient` tries again after another was faster.
-    fn take_in(&self, line: usize, patient: bool) -> Result<u32, Without> {
+    /// The lowest number of a line, if one is free. Only who is `patient` tries again after another was
+    /// faster.
+    fn take_in(&self, line: usize, patient: bool) -> Option<u32> {
         for (word, bits) in (0..).zip(&self.lines[line].bits) {
             let mut taken = bits.load(Ordering::Relaxed);
             while taken != u64::MAX {
                 let bit = taken.trailing_ones();
                 let with = taken | 1 << bit;
                 match bits.compare_exchange(taken, with, Ordering::AcqRel, Ordering::Relaxed) {
-                    Ok(_) => return Ok(line as u32 * LINE + word * BITS + bit),
+                    Ok(_) => return Some(line as u32 * LINE + word * BITS + bit),
                     Err(now) if patient => taken = now,
                     Err(_) => {
                         self.met.store(true, Ordering::Relaxed);
-                        return Err(Without::Busy);
+                        return None;
                     }
                 }
             }
         }
-        Err(Without::Full)
+        None
     }
 
     fn take_high(&self) -> u32 {

@@ -46,22 +46,15 @@ pub(super) fn know_own(cx: &Cx<'_>, task: &Task) -> Result<bool, Trouble> {
     let scene = Some(vfs::Scene { mounts: &cx.sup.mounts, tree: &tree, task });
     let seeker = vfs::Seeker { scene, ..cx.seeker() };
     let place = vfs::find_descriptor(seeker, libc::AT_FDCWD).map_err(|lost| lost.errno)?;
-    if place.mount.is_none() {
-        return Ok(false);
-    }
-    cx.sup.mounts.sweep(&cx.sup.system);
-    let proxy = task.nsproxy().ok_or(Trouble::Gone)?;
-    let to = cx.sup.mounts.in_model(&proxy.mnt, &place);
-    Ok(to.is_ok_and(|to| {
-        task.set_pwd(&to);
-        true
-    }))
+    let to = in_model(cx, task, &place)?;
+    to.iter().for_each(|to| task.set_pwd(to));
+    Ok(to.is_some())
 }
 
 /// Makes the caller's working directory what was found.
 pub(crate) fn go(cx: &mut Cx<'_>, place: Place) -> Served {
-    let to = in_model(cx, &place)?;
     let task = cx.guest().ok_or(Trouble::Gone)?.task.clone();
+    let to = in_model(cx, &task, &place)?;
     if task.has_virtual_directories() {
         task.set_pwd(&to.ok_or(Errno::NOENT)?);
         let _ = note(cx, &place);
@@ -110,15 +103,16 @@ pub(crate) fn fchdir(cx: &mut Cx<'_>) -> Served {
     if kind(&place) != FileType::Directory {
         return Err(Errno::NOTDIR.into());
     }
-    let is_virtual = cx.guest().is_some_and(|guest| guest.task.has_virtual_directories());
+    let task = cx.guest().ok_or(Trouble::Gone)?.task.clone();
+    let is_virtual = task.has_virtual_directories();
     if is_virtual {
         may_be_in(cx, &place)?;
     }
     if is_virtual || cx.tree_of(&vfs::start(cx.seeker(), fd)?).is_some() {
         return go(cx, place);
     }
-    if let Some(to) = in_model(cx, &place)? {
-        cx.guest().ok_or(Trouble::Gone)?.task.set_pwd(&to);
+    if let Some(to) = in_model(cx, &task, &place)? {
+        task.set_pwd(&to);
         note(cx, &place)?;
     }
     Ok(Verdict::Continue)
@@ -133,13 +127,13 @@ fn note(cx: &Cx<'_>, place: &Place) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What was found, as the model knows it; none if it is in no mount.
-fn in_model(cx: &Cx<'_>, place: &Place) -> Result<Option<nsproxy::Place>, Trouble> {
+/// What a task has found, as the model knows it; none if it is in no mount.
+fn in_model(cx: &Cx<'_>, task: &Task, place: &Place) -> Result<Option<nsproxy::Place>, Trouble> {
     if place.mount.is_none() {
         return Ok(None);
     }
     cx.sup.mounts.sweep(&cx.sup.system);
-    let proxy = cx.guest().and_then(|guest| guest.task.nsproxy()).ok_or(Trouble::Gone)?;
+    let proxy = task.nsproxy().ok_or(Trouble::Gone)?;
     Ok(cx.sup.mounts.in_model(&proxy.mnt, place).ok())
 }
 

@@ -15,7 +15,7 @@ use super::fifo;
 use super::overlay::{overlay, put, to_write};
 use super::seen::{has, kind, names_change, takes_names, writable};
 use crate::cx::{Cx, Served, Verdict};
-use crate::mounts::{Identity, What};
+use crate::mounts::{Identity, Pts, What};
 use crate::procfs::{self, Node};
 use crate::rights::Need;
 use crate::trouble::Trouble;
@@ -246,8 +246,6 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
                 return Err(Errno::ACCESS.into());
             }
             if let Some(fd) = device(cx, &place, flags)? {
-                // A master has its `ptmx`'s attributes.
-                note_descriptor(cx, &place, Identity::of(&fd)?);
                 return Ok(Verdict::Install { fd, cloexec });
             }
         }
@@ -343,25 +341,23 @@ fn open_node(cx: &mut Cx<'_>, place: Place, node: Node, flags: OFlags) -> Served
 
 /// Opens a device that means something else to us than to the caller: its controlling terminal, and
 /// what makes terminals in a file system of a guest's. None for all others.
-fn device(cx: &Cx<'_>, place: &Place, flags: OFlags) -> Result<Option<OwnedFd>, Trouble> {
-    const TTY: (u32, u32) = (5, 0);
-    const PTMX: (u32, u32) = (5, 2);
-    let device = (rustix::fs::major(place.stat.st_rdev), rustix::fs::minor(place.stat.st_rdev));
-    match device {
-        TTY if kind(place) == FileType::CharacterDevice => Ok(Some(terminal(cx.tid(), flags)?)),
-        PTMX => {
-            let sb = place.seen_through().map(|mount| mount.sb.id());
-            match sb.and_then(|sb| cx.sup.mounts.made(sb)).as_deref() {
-                Some(What::Devpts(pts)) => {
-                    // Who may open what has its attributes may open it.
-                    drop(open_as(cx, place.object(), flags - OFlags::TRUNC)?);
-                    Ok(Some(pts.open_ptmx(flags)?))
-                }
-                _ => Ok(None),
-            }
-        }
-        _ => Ok(None),
+fn device(cx: &mut Cx<'_>, place: &Place, flags: OFlags) -> Result<Option<OwnedFd>, Trouble> {
+    let tty = rustix::fs::makedev(5, 0);
+    if kind(place) == FileType::CharacterDevice && place.stat.st_rdev == tty {
+        return Ok(Some(terminal(cx.tid(), flags)?));
     }
+    if !Pts::is_multiplexer(&place.stat) {
+        return Ok(None);
+    }
+    let sb = place.seen_through().map(|mount| mount.sb.id());
+    let made = sb.and_then(|sb| cx.sup.mounts.made(sb));
+    let Some(What::Devpts(pts)) = made.as_deref() else { return Ok(None) };
+    // Who may open what has its attributes may open it.
+    drop(open_as(cx, place.object(), flags - OFlags::TRUNC)?);
+    let master = pts.open_ptmx(flags)?;
+    // They are the master's, too.
+    note_descriptor(cx, place, Identity::of(&master)?);
+    Ok(Some(master))
 }
 
 /// Opens the controlling terminal of a thread.

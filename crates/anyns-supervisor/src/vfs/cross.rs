@@ -382,8 +382,8 @@ impl Walk<'_> {
                 Standing::at(scene.mounts, mount, dentry)?
             }
             (b"cwd", Some(_)) if is_own => {
-                let virtual_ = own.is_virtual(CWD_NUMBER);
-                let target = if virtual_ { own.virtual_cwd()? } else { target };
+                let is_virtual = own.is_virtual(CWD_NUMBER);
+                let target = if is_virtual { own.virtual_cwd()? } else { target };
                 let process = node.thread().map(|tid| self.who.sight.process_of(tid));
                 own.cwd(target, process)?
             }
