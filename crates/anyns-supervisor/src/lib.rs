@@ -39,6 +39,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Once, Weak};
 
 use anyns_trap::placeholder::Placeholders;
+use anyns_trap::record::{Last, record};
 use anyns_trap::{Answered, Call, Sender, Serve, Tid};
 use nsproxy::{AnyNamespace, Cred, Kgid, Kind, KindSet, Kuid, System, Task};
 use parking_lot::Mutex;
@@ -88,7 +89,7 @@ pub struct Supervisor {
     lent: lent::Lent,
     lifted: rights::Lifted,
     copies: procfs::Copies,
-    last: procfs::Last,
+    last: Last,
     programs: exec::Programs,
     descriptors: Descriptors,
     placeholders: Mutex<Option<Arc<Placeholders>>>,
@@ -127,7 +128,7 @@ impl Supervisor {
             lent: lent::Lent::default(),
             lifted: rights::Lifted::default(),
             copies: procfs::Copies::default(),
-            last: procfs::Last::default(),
+            last: Last::default(),
             programs: exec::Programs::default(),
             placeholders: Mutex::default(),
             ipc: ipc::Ipc::default(),
@@ -588,5 +589,5 @@ fn configuration(built: KindSet) -> std::io::Result<nsproxy::Config> {
 
 /// The number that a file of `/proc/sys` holds.
 fn number_in(file: &str) -> Option<u32> {
-    std::str::from_utf8(&procfs::read_record(file).ok()?).ok()?.trim().parse().ok()
+    std::str::from_utf8(&record(file).ok()?).ok()?.trim().parse().ok()
 }

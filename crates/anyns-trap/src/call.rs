@@ -4,13 +4,15 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::memory::{MemError, Memory};
 use crate::notify::{ERESTARTSYS, Port, Told};
 use crate::stop::{Keeper, Shared, Slot, gift, minder};
 use crate::trace::{
     Birth, Execed, Failed, Forked, Frozen, Held, Ran, Sender, Standing, Steer, stay,
 };
-use crate::{Tid, arch, sys};
+use crate::{Tid, arch, record, sys};
 
 /// Proof that a call was answered. Only ending a [`Call`] makes one.
 #[derive(Debug)]
@@ -345,9 +347,9 @@ impl Call {
 
     fn stack_by_number(&self) -> Result<u64, MemError> {
         loop {
-            let line = std::fs::read_to_string(format!("/proc/{}/syscall", self.told.tid));
-            let line = line.map_err(|e| match e.raw_os_error() {
-                Some(libc::EPERM) | Some(libc::EACCES) => MemError::Denied,
+            let line = record::of_thread(self.told.tid, "syscall");
+            let line = line.map_err(|errno| match errno {
+                Errno::PERM | Errno::ACCESS => MemError::Denied,
                 _ => MemError::Gone,
             })?;
             let stack = line.split_whitespace().nth(7);

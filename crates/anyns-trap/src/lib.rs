@@ -30,6 +30,7 @@ pub mod probe;
 mod program;
 pub mod raw;
 pub mod reap;
+pub mod record;
 mod seats;
 mod stop;
 pub mod store;

@@ -2,10 +2,10 @@
 //! what it has been told of itself.
 
 use anyns_trap::Execed;
+use anyns_trap::record::record;
 
 use super::Start;
 use super::elf::Interpreter;
-use crate::procfs::read_record;
 
 /// The running program is not the one that was judged: somebody exchanged it meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ struct Vector(Vec<u8>);
 
 impl Vector {
     fn of(tid: i32) -> Vector {
-        Vector(read_record(&format!("/proc/{tid}/auxv")).unwrap_or_default())
+        Vector(record(&format!("/proc/{tid}/auxv")).unwrap_or_default())
     }
 
     fn get(&self, wanted: u64) -> Option<u64> {

@@ -7,7 +7,6 @@ mod control;
 mod copies;
 mod files;
 mod ipc;
-mod last;
 mod listing;
 mod namespace;
 mod paths;
@@ -19,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
+use anyns_trap::record::record;
 use nsproxy::Link;
 use nsproxy::ipc::Sort;
 use rustix::fs::{Mode, OFlags, Stat};
@@ -28,7 +28,6 @@ pub(crate) use control::{Control, ControlFile, open_control};
 pub(crate) use copies::Copies;
 pub(crate) use files::{open_file, open_loadavg, open_locks};
 pub(crate) use ipc::open_sysvipc;
-pub(crate) use last::Last;
 pub(crate) use listing::{Listed, listed};
 pub(crate) use namespace::{may_look, namespace, namespace_of_pidfd};
 pub(crate) use paths::{link_text, mounted_text};
@@ -333,29 +332,11 @@ pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, Errno> {
     }
 }
 
-/// A record is shorter, but for one that is read again.
-const RECORD: usize = 4096;
-
-/// Reads a file of the host's `/proc` that the kernel gives whole to the first read: those of one
-/// record.
-pub(crate) fn read_record(path: &str) -> Result<Vec<u8>, Errno> {
-    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    record(&fd, path)
-}
-
-/// The same of one that is open, read anew.
-fn record(file: &OwnedFd, path: &str) -> Result<Vec<u8>, Errno> {
-    let mut text = vec![0; RECORD];
-    let got = rustix::io::pread(file, &mut text, 0)?;
-    text.truncate(got);
-    if got < RECORD { Ok(text) } else { read_file(path) }
-}
-
 /// Something that is different after a process has started another program, be it the same one
 /// again: the random bytes that the kernel gives each (getauxval(3), AT_RANDOM).
 pub(crate) fn program_mark(tgid: i32) -> Result<[u8; 16], Errno> {
     const WORD: usize = size_of::<u64>();
-    let vector = read_record(&format!("/proc/{tgid}/auxv"))?;
+    let vector = record(&format!("/proc/{tgid}/auxv"))?;
     if vector.is_empty() {
         // A zombie runs nothing.
         return Err(Errno::SRCH);

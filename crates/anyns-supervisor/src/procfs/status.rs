@@ -6,11 +6,12 @@
 
 use std::fmt::Write as _;
 
+use anyns_trap::record::record;
 use nsproxy::{CapSet, Cred, Kgid, Kuid, UserNs};
 use rustix::io::Errno;
 use std::sync::Arc;
 
-use super::{read_file, read_record};
+use super::read_file;
 use crate::numbers::View;
 
 /// What the kernel says of a thread's credentials.
@@ -34,7 +35,7 @@ impl Native {
     /// # Errors
     /// ESRCH if there is no such thread.
     pub(crate) fn read(tid: i32) -> Result<Native, Errno> {
-        let text = read_record(&format!("/proc/{tid}/status")).map_err(|_| Errno::SRCH)?;
+        let text = record(&format!("/proc/{tid}/status")).map_err(|_| Errno::SRCH)?;
         Native::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::SRCH)
     }
 

@@ -6,12 +6,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyns_trap::Call;
+use anyns_trap::record::record;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::deliver::signals;
 use crate::cx::{Cx, Served, Verdict};
-use crate::procfs::read_record;
 
 /// How often it is looked whether the caller still waits.
 const LOOK: Duration = Duration::from_millis(20);
@@ -58,7 +58,7 @@ pub(super) fn is_interrupted(call: &Call) -> bool {
         | 1 << (libc::SIGCONT - 1)
         | 1 << (libc::SIGURG - 1)
         | 1 << (libc::SIGWINCH - 1);
-    let text = read_record(&format!("/proc/{}/status", call.tid().0)).unwrap_or_default();
+    let text = record(&format!("/proc/{}/status", call.tid().0)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let set = |name| signals(&text, name);
     let pending = (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:");

@@ -168,7 +168,7 @@ impl Watch {
             for event in &events {
                 let fd = event.data.u64() as RawFd;
                 if fd == self.signals.as_raw_fd() {
-                    self.hear(&mut searches);
+                    self.hear(&mut searches, Vec::new());
                 } else if fd == self.bell.as_raw_fd() {
                     let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
                 } else {
@@ -180,9 +180,15 @@ impl Watch {
                 doze = DOZE_FROM;
             } else if searches.is_empty() {
                 doze = (doze * 2).min(DOZE_UP_TO);
-                self.glance_at_all();
+                self.glance_at_all(&mut searches);
             }
-            searches.retain_mut(|search| self.look(search));
+            loop {
+                let mut echoes = Vec::new();
+                searches.retain_mut(|search| self.look(search, &mut echoes));
+                if echoes.is_empty() || !self.hear(&mut searches, echoes) {
+                    break;
+                }
+            }
         }
     }
 
@@ -196,25 +202,33 @@ impl Watch {
         (!table.fast_asleep).then_some(wait)
     }
 
-    /// Looks once at each file, for a writer of whom nobody told.
-    fn glance_at_all(&self) {
-        let mut all = Vec::new();
-        self.announce_all(&mut all);
-        for search in &mut all {
-            search.looks = EAGER_LOOKS;
-            self.look(search);
+    /// Has each file looked at once, for a writer of whom nobody told.
+    fn glance_at_all(&self, searches: &mut Vec<Search>) {
+        self.announce_all(searches);
+        let now = Instant::now();
+        for search in searches {
+            (search.looks, search.until) = (EAGER_LOOKS, now);
         }
     }
 
-    fn hear(&self, searches: &mut Vec<Search>) {
+    /// Takes in what was signalled; says whether that announced a writer. `echoes` are the files
+    /// whose writers were stopped just now: each has signalled once more on its way out of its
+    /// sleep, before it stood, and nobody need be looked for.
+    fn hear(&self, searches: &mut Vec<Search>, mut echoes: Vec<RawFd>) -> bool {
+        let mut any = false;
         while let Some((number, fd)) = sys::read_signal(&self.signals) {
             if number == libc::SIGIO {
                 // The queue was full, so the kernel could not say which.
                 self.announce_all(searches);
+            } else if let Some(at) = echoes.iter().position(|echo| *echo == fd) {
+                echoes.swap_remove(at);
+                continue;
             } else {
                 announce(searches, fd);
             }
+            any = true;
         }
+        any
     }
 
     fn announce_all(&self, searches: &mut Vec<Search>) {
@@ -265,8 +279,9 @@ impl Watch {
         }
     }
 
-    /// Looks for writers of one file; false when the search is over.
-    fn look(&self, search: &mut Search) -> bool {
+    /// Looks for writers of one file; false when the search is over. Says which files' writers it
+    /// has stopped.
+    fn look(&self, search: &mut Search, echoes: &mut Vec<RawFd>) -> bool {
         loop {
             let entry = {
                 let table = self.table.lock();
@@ -285,7 +300,8 @@ impl Watch {
             };
             let judge = &*self.judge;
             match writer.answer(&self.port, judge, token, file.ino, file.offset, ours.as_fd()) {
-                Outcome::Answered(accepted) => {
+                Outcome::Answered { accepted, stopped } => {
+                    echoes.extend(stopped.then_some(search.fd));
                     if let Some(entry) = self.table.lock().entries.get_mut(&search.fd)
                         && let Some(file) = &mut entry.file
                     {

@@ -56,8 +56,9 @@ pub(super) fn look(tid: Tid, ino: u64) -> Look {
 
 /// What became of a write.
 pub(super) enum Outcome {
-    /// The writer has its answer; so many bytes were accepted.
-    Answered(usize),
+    /// The writer has its answer: so many bytes were accepted. It was stopped for that, or its write
+    /// let through.
+    Answered { accepted: usize, stopped: bool },
     /// It was no longer waiting; nothing was judged.
     Elsewhere,
     /// It cannot be stopped, its write was refused, and the only way to tell is closing our end.
@@ -133,11 +134,13 @@ impl Writer {
                 }
                 let result = judged(&stopped.mem());
                 stopped.answer(result.map_or_else(|e| -i64::from(e), |n| n as i64));
-                Outcome::Answered(result.unwrap_or(0))
+                Outcome::Answered { accepted: result.unwrap_or(0), stopped: true }
             }
             Asleep::Elsewhere => Outcome::Elsewhere,
             Asleep::Untraceable => match judged(&Memory::of_stopped(self.tid)) {
-                Ok(n) if pipe::let_through(read_end, n).is_ok() => Outcome::Answered(n),
+                Ok(accepted) if pipe::let_through(read_end, accepted).is_ok() => {
+                    Outcome::Answered { accepted, stopped: false }
+                }
                 _ => Outcome::Close,
             },
         }

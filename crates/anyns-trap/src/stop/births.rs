@@ -18,7 +18,7 @@ use super::{Found, Reply, Shared, Slot};
 use crate::arch::{RED_ZONE, Regs};
 use crate::memory::Memory;
 use crate::trace::{Birth, Why};
-use crate::{Tid, sys};
+use crate::{Tid, record, sys};
 
 /// How long a child waits to be claimed when nobody is known to wait for it.
 pub(super) const CLAIM: Duration = Duration::from_millis(20);
@@ -111,7 +111,7 @@ impl Tracer {
     fn was_stillborn(&mut self, tid: Tid) -> bool {
         let Some(at) = self.stillborn.iter().position(|dead| *dead == tid) else { return false };
         self.stillborn.remove(at);
-        let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+        let stat = record::of_thread(tid, "stat").unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
     }
 
@@ -275,6 +275,6 @@ fn group_of(tid: Tid) -> Option<i32> {
 }
 
 fn field(tid: Tid, name: &str) -> Option<i32> {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let status = record::of_thread(tid, "status").ok()?;
     status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }

@@ -17,6 +17,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::{filters, sigsys, steer};
 use crate::call::Call;
 use crate::engine::{Serve, at_once, serve};
+use crate::record::Last;
 use crate::{Tid, sys, wake};
 
 /// How long a worker waits for work before it ends, if it is not the only one.
@@ -29,6 +30,8 @@ pub(super) struct Job {
     pub(super) call: Call,
     /// Where the tracer runs.
     pub(super) cpu: usize,
+    /// It was seen that the signal has destroyed nothing.
+    pub(super) intact: bool,
 }
 
 pub(super) struct Crew {
@@ -36,6 +39,8 @@ pub(super) struct Crew {
     state: Mutex<State>,
     /// Told of a job, and of the end.
     called: Condvar,
+    /// What was read last of whom a signal has come to.
+    stats: Last,
 }
 
 #[derive(Default)]
@@ -57,11 +62,41 @@ impl Crew {
 
     /// Without a worker, until there is a call.
     pub(super) fn of_nobody(server: Arc<dyn Serve>) -> Arc<Crew> {
-        Arc::new(Crew { server, state: Mutex::default(), called: Condvar::new() })
+        Arc::new(Crew {
+            server,
+            state: Mutex::default(),
+            called: Condvar::new(),
+            stats: Last::default(),
+        })
     }
 
     pub(super) fn threads(&self) -> usize {
         self.state.lock().threads
+    }
+
+    /// Serves a call on the tracer, or gives it back where that has to wait for somebody.
+    pub(super) fn serve_at_once(&self, call: Call, cpu: usize) -> Option<Job> {
+        let job = |call, intact| Some(Job { call, cpu, intact });
+        if call.nr() == libc::SYS_rt_sigaction || filters::installs(&call).is_some() {
+            return job(call, false);
+        }
+        if !sigsys::is_intact(&call, &self.stats) {
+            return job(call, false);
+        }
+        if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {
+            let _ = call.errno(errno);
+            return None;
+        }
+        if steer::CALLS.contains(&call.nr())
+            && let Some(keeper) = call.keeper()
+        {
+            keeper.settle_steered(call.tid(), Tid(call.arg(0) as i32));
+            if !self.server.serves_numbers() {
+                let _ = call.resume();
+                return None;
+            }
+        }
+        at_once(&*self.server, call).and_then(|call| job(call, true))
     }
 
     /// Has a call served.
@@ -100,7 +135,13 @@ impl Crew {
                 cpu = Some(job.cpu);
                 stay_on(job.cpu);
             }
-            let Some(call) = sigsys::restore(job.call) else { continue };
+            let call = match job.intact {
+                true => job.call,
+                false => match sigsys::restore(job.call, &self.stats) {
+                    Some(call) => call,
+                    None => continue,
+                },
+            };
             if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {
                 let _ = call.errno(errno);
             } else if call.nr() == libc::SYS_rt_sigaction {
@@ -143,30 +184,6 @@ impl Crew {
         };
         handles.into_iter().for_each(|handle| drop(handle.join()));
     }
-}
-
-/// Serves a call on the tracer, or gives it back where that has to wait for somebody.
-pub(super) fn serve_at_once(server: &dyn Serve, call: Call) -> Option<Call> {
-    if call.nr() == libc::SYS_rt_sigaction || filters::installs(&call).is_some() {
-        return Some(call);
-    }
-    if !sigsys::is_intact(&call) {
-        return Some(call);
-    }
-    if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {
-        let _ = call.errno(errno);
-        return None;
-    }
-    if steer::CALLS.contains(&call.nr())
-        && let Some(keeper) = call.keeper()
-    {
-        keeper.settle_steered(call.tid(), Tid(call.arg(0) as i32));
-        if !server.serves_numbers() {
-            let _ = call.resume();
-            return None;
-        }
-    }
-    at_once(server, call)
 }
 
 /// The tracer, its worker and the guest run in turn, so one processor is best for all three: to

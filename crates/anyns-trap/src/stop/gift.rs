@@ -20,7 +20,7 @@ use crate::arch::RED_ZONE;
 use crate::call::{Answered, Call};
 use crate::notify::Told;
 use crate::trace::{Failed, Held, Standing, tracer_of};
-use crate::{Tid, trace};
+use crate::{Tid, record, trace};
 
 /// Ends a call with a descriptor.
 pub(crate) fn install(
@@ -284,7 +284,7 @@ fn put(peer: &OwnedFd, fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
 
 /// The connection of the guest; whoever else has connected is turned away.
 fn accepted(ours: &OwnedFd, tid: Tid) -> rustix::io::Result<OwnedFd> {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let status = record::of_thread(tid, "status").unwrap_or_default();
     let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     let group = group.and_then(|pid| pid.trim().parse().ok());
     loop {

@@ -29,6 +29,7 @@ use crate::arch::{self, Regs};
 use crate::call::Call;
 use crate::filter;
 use crate::notify::Told;
+use crate::record::Last;
 use crate::trace::{self, Held};
 use crate::{Tid, sys};
 
@@ -139,13 +140,14 @@ pub(super) enum Delivery {
 /// Who blocks so many signals blocks all that can be blocked.
 const NEARLY_ALL: u32 = 48;
 
-/// Restores what the signal of this call has destroyed. None if the caller went away.
-pub(super) fn restore(call: Call) -> Option<Call> {
+/// Restores what the signal of this call has destroyed. None if the caller went away. `stats` keeps
+/// what is read of `/proc`.
+pub(super) fn restore(call: Call, stats: &Last) -> Option<Call> {
     let handlers = call.handlers()?;
     let turn = handlers.turn.lock();
     let state = *handlers.state.lock();
     let (tid, mask) = (call.tid(), call.signal_mask());
-    let caught = state.marked && caught(tid);
+    let caught = state.marked && caught(tid, stats);
     let blocked = match state.marked {
         true => !caught,
         false => state.blocked_at_start || mask.count_ones() >= NEARLY_ALL,
@@ -167,22 +169,27 @@ pub(super) fn restore(call: Call) -> Option<Call> {
 }
 
 /// Whether the signal of this call has destroyed nothing, as far as can be told without waiting.
-pub(super) fn is_intact(call: &Call) -> bool {
+pub(super) fn is_intact(call: &Call, stats: &Last) -> bool {
     let Some(handlers) = call.handlers() else { return false };
     let Some(_turn) = handlers.turn.try_lock() else { return false };
     let state = *handlers.state.lock();
     match state.marked {
-        true => caught(call.tid()),
+        true => caught(call.tid(), stats),
         false => call.signal_mask() == 0 && !state.blocked_at_start,
     }
 }
 
 /// Whether SIGSYS has a handler at the moment.
-fn caught(tid: Tid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{tid}/task/{tid}/stat")).unwrap_or_default();
-    // The 34th field (proc_pid_stat(5)); the third comes behind the name.
-    let caught = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(31));
-    caught.and_then(|word| word.parse::<u64>().ok()).is_some_and(|set| set & BIT != 0)
+fn caught(tid: Tid, stats: &Last) -> bool {
+    let stat = stats.read(format!("/proc/{tid}/task/{tid}/stat")).unwrap_or_default();
+    // The 34th field (proc_pid_stat(5)); the third comes behind the name, which may be any bytes.
+    let rest =
+        stat.windows(2).rposition(|pair| pair == b") ").map_or(&[][..], |at| &stat[at + 2..]);
+    let caught = rest.split(|byte| *byte == b' ').nth(31).and_then(|word| {
+        let word = std::str::from_utf8(word).ok()?;
+        word.parse::<u64>().ok()
+    });
+    caught.is_some_and(|set| set & BIT != 0)
 }
 
 /// Has the caller set an action.

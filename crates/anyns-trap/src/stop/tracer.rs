@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::births::{self, CLAIM};
-use super::crew::{Crew, Job, serve_at_once};
+use super::crew::Crew;
 use super::steer::Steer;
 use super::task::{At, Pass, Task, restore_args};
 use super::{
@@ -481,8 +481,8 @@ impl Tracer {
         let stand = Stand { tid, why, regs: Some(regs), mask, child: None };
         let standing = at_call(&self.keeper, Arc::clone(&task.slot), tid, stand);
         let call = Call::stopped(told, standing);
-        if let Some(call) = serve_at_once(&*self.server, call) {
-            self.crew.hand(Job { call, cpu });
+        if let Some(job) = self.crew.serve_at_once(call, cpu) {
+            self.crew.hand(job);
             self.handed = true;
         }
     }

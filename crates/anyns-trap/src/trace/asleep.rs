@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::tracee::{self, Next, Stopped, Whom, Why, tracer_of};
-use crate::Tid;
 use crate::arch::Regs;
 use crate::memory::Memory;
 use crate::notify::{ERESTARTSYS, Port};
+use crate::{Tid, record};
 
 /// What came of the attempt.
 #[expect(clippy::large_enum_variant, reason = "made once, taken apart at once")]
@@ -37,7 +37,7 @@ pub(crate) enum Doing {
 
 /// Looks at `/proc/TID/syscall`.
 pub(crate) fn doing(tid: Tid) -> Doing {
-    let line = std::fs::read_to_string(format!("/proc/{tid}/syscall")).unwrap_or_default();
+    let line = record::of_thread(tid, "syscall").unwrap_or_default();
     if line.starts_with("running") {
         return Doing::Runs;
     }

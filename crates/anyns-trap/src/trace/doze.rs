@@ -8,17 +8,15 @@
 //!
 //! A guest that filters its own calls and refuses pause(2) gets what its filter says.
 
-use std::fs;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::tracee::{self, Next, Stopped, Whom, Why, tracer_of};
-use crate::Tid;
 use crate::arch::{CALL_LEN, PAUSE, Regs};
 use crate::memory::Memory;
 use crate::notify::Port;
-use crate::stop;
+use crate::{Tid, record, stop};
 
 /// ERESTARTNOHAND: the call is made anew, or says EINTR if a handler runs first.
 const RESTART_UNLESS_HANDLED: i64 = -514;
@@ -97,7 +95,7 @@ impl Dozer {
         {
             return Seems::Awake;
         }
-        match fs::read_to_string(format!("/proc/{}/syscall", self.tid)) {
+        match record::of_thread(self.tid, "syscall") {
             Ok(line) => self.seems(&line),
             Err(_) => Seems::Gone,
         }

@@ -7,15 +7,13 @@
 pub(crate) mod lent;
 mod own;
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 
 use super::run;
-use crate::Tid;
 use crate::arch::Regs;
 use crate::notify::Port;
-use crate::stop;
+use crate::{Tid, record, stop};
 
 pub(crate) use own::{our_tracer, tend_leftovers};
 
@@ -92,7 +90,7 @@ pub(crate) enum Stopped {
 
 /// Who traces a thread, by the kernel's word. A dying one cannot be traced either.
 pub(crate) fn tracer_of(tid: Tid) -> Option<Tid> {
-    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let status = record::of_thread(tid, "status").ok()?;
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     tracer.trim().parse().ok().filter(|pid| *pid != 0).map(Tid)
 }
@@ -236,11 +234,11 @@ pub(crate) enum Glance {
 
 impl Glance {
     fn at(tid: Tid) -> Glance {
-        let Ok(call) = fs::read_to_string(format!("/proc/{tid}/syscall")) else {
+        let Ok(call) = record::of_thread(tid, "syscall") else {
             return Glance::Unknown;
         };
         if call.starts_with("running") {
-            let spent = fs::read_to_string(format!("/proc/{tid}/schedstat")).ok();
+            let spent = record::of_thread(tid, "schedstat").ok();
             let spent = spent.and_then(|text| text.split(' ').next()?.parse().ok());
             return spent.map_or(Glance::Unknown, Glance::Computing);
         }

@@ -12,7 +12,7 @@ use crate::arch::Regs;
 use crate::held::Owner;
 use crate::notify::Port;
 use crate::trace::steer::Steer;
-use crate::{Tid, stop, sys, wake};
+use crate::{Tid, record, stop, sys, wake};
 
 type Next = Any<Running, Stopped>;
 
@@ -229,7 +229,7 @@ impl Running {
 
     /// Whether it is a group leader that has exited before its other threads.
     fn has_left(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.tid)).unwrap_or_default();
+        let stat = record::of_thread(self.0.tid, "stat").unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
     }
 
