@@ -29,8 +29,10 @@ use rustix::io::Errno;
 pub(crate) use argv::Argv;
 pub(crate) use started::Strange;
 
+use crate::mounts::Identity;
 use crate::procfs;
 use crate::trouble::Trouble;
+use crate::vfs::{Program, Reached};
 use home::{Home, Link, name_of};
 use script::{DEEPEST, HEAD, Script};
 
@@ -48,6 +50,8 @@ pub(crate) struct Found {
     pub(crate) noexec: bool,
     /// Its mount gives no privileges.
     pub(crate) nosuid: bool,
+    /// The mount.
+    pub(crate) through: Option<Reached>,
 }
 
 impl Found {
@@ -109,6 +113,8 @@ pub(crate) struct Start {
     identity: (u64, u64),
     /// What counts of the file for the program's credentials.
     pub(crate) file: ExecFile,
+    /// What the process runs then.
+    pub(crate) program: Option<Arc<Program>>,
     /// The interpreter's name in the program, to be put back.
     restore: Option<elf::Interpreter>,
     /// Kept until the program has started.
@@ -180,6 +186,7 @@ impl Programs {
             gifts: Vec::new(),
             identity: (found.stat.st_dev, found.stat.st_ino),
             file: exec_file(&found),
+            program: program_of(&found)?,
             restore: None,
             _link: None,
         };
@@ -311,6 +318,11 @@ fn exec_file(found: &Found) -> ExecFile {
     }
 }
 
+fn program_of(found: &Found) -> Result<Option<Arc<Program>>, Errno> {
+    let Some(through) = found.through.clone() else { return Ok(None) };
+    Ok(Some(Arc::new(Program { identity: Identity::of(&found.fd)?, through })))
+}
+
 /// The last name of a file itself.
 fn own_name(found: &Found) -> Result<Vec<u8>, Errno> {
     let path = procfs::descriptor_path(&found.fd)?;
@@ -374,7 +386,7 @@ mod tests {
     fn found(path: &Path) -> Result<Found, Errno> {
         let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
-        Ok(Found { fd, stat, noexec: false, nosuid: false })
+        Ok(Found { fd, stat, noexec: false, nosuid: false, through: None })
     }
 
     fn wanted(path: &str) -> Wanted {

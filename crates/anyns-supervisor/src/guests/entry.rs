@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::Group;
 use super::deaths::is_dead;
+use crate::vfs::Program;
 
 /// One task that the model knows.
 #[derive(Debug)]
@@ -84,6 +85,16 @@ impl Guest {
         {
             let _ = self.put_in_from.set(theirs);
         }
+    }
+
+    /// What its process runs, if that was found among other mounts than the host's.
+    pub(crate) fn program(&self) -> Option<Arc<Program>> {
+        self.group.program()
+    }
+
+    /// Notes what its process runs from now on.
+    pub(crate) fn runs(&self, program: Option<Arc<Program>>) {
+        self.group.runs(program);
     }
 
     /// Its process or thread, for signals.

@@ -12,12 +12,14 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::deaths::is_dead;
+use crate::vfs::Program;
 
 /// One process of which at least one thread is in the table.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Group {
     mixed: AtomicBool,
     members: Mutex<BTreeSet<i32>>,
     quiet: Mutex<Option<Quiet>>,
+    program: Mutex<Option<Arc<Program>>>,
 }
 
 /// What is known of a group that has threads beside those in the table.
@@ -59,7 +62,19 @@ impl Group {
             mixed: AtomicBool::new(false),
             members: Mutex::default(),
             quiet: Mutex::new(None),
+            program: Mutex::new(None),
         }
+    }
+
+    /// What it runs, if that was found among other mounts than the host's.
+    pub(super) fn program(&self) -> Option<Arc<Program>> {
+        self.program.lock().clone()
+    }
+
+    /// Notes what it runs from now on.
+    pub(super) fn runs(&self, program: Option<Arc<Program>>) {
+        let old = std::mem::replace(&mut *self.program.lock(), program);
+        drop(old);
     }
 
     /// Adds a member.

@@ -52,7 +52,7 @@ pub(crate) fn link_text(cx: &Cx<'_>, tid: i32, link: &[u8]) -> Result<Option<Vec
             let at = match number {
                 Some(number) => At::Number(number),
                 None if name == b"cwd" => eyes.pwd(&fd),
-                None => At::Anywhere,
+                None => At::Program,
             };
             eyes.shown(fd, at, &text).map(|(shown, _)| Some(shown))
         }
@@ -102,6 +102,8 @@ enum At {
     Place(MountId, Dentry),
     /// Where the process has opened its descriptor of this number.
     Number(i32),
+    /// Where the process has found what it runs.
+    Program,
     /// Wherever it can be.
     Anywhere,
 }
@@ -144,13 +146,15 @@ impl<'a, 'b> Eyes<'a, 'b> {
         known().unwrap_or(At::Anywhere)
     }
 
-    /// The path of what a descriptor is of.
-    fn descriptor(&self, fd: &OwnedFd, number: i32, text: &[u8]) -> Result<Vec<u8>, Errno> {
+    /// The path of what stands somewhere, whose path on the host is `text`.
+    fn standing(
+        &self,
+        text: &[u8],
+        find: impl FnOnce(vfs::Scene<'_>) -> Result<vfs::Standing, Errno>,
+    ) -> Result<Vec<u8>, Errno> {
         let mounts = &self.cx.sup.mounts;
         let (tree, task) = (&self.tree, &*self.subject.task);
-        let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0)?;
-        let scene = vfs::Scene { mounts, tree, task };
-        let standing = scene.opened(fd, Some((self.subject.tgid, number)))?;
+        let standing = find(vfs::Scene { mounts, tree, task })?;
         if standing.mount.is_none() && standing.gone.is_none() {
             return Ok(text.to_vec());
         }
@@ -174,7 +178,8 @@ impl<'a, 'b> Eyes<'a, 'b> {
         if let Some(original) = self.cx.sup.programs.original((stat.st_dev, stat.st_ino)) {
             let fd = original.try_clone().map_err(|_| Errno::MFILE)?;
             let (stat, text) = (rustix::fs::fstat(&fd)?, descriptor_path(&fd)?);
-            return Ok((self.path(&fd, At::Anywhere, &text)?, stat));
+            let at = if matches!(at, At::Program) { at } else { At::Anywhere };
+            return Ok((self.path(&fd, at, &text)?, stat));
         }
         Ok((self.path(&fd, at, text)?, stat))
     }
@@ -183,7 +188,14 @@ impl<'a, 'b> Eyes<'a, 'b> {
         let mounts = &self.cx.sup.mounts;
         let (mount, dentry) = match at {
             At::Place(mount, dentry) => (Some(mount), Some(dentry)),
-            At::Number(number) => return self.descriptor(fd, number, text),
+            At::Number(number) => {
+                let number = Some((self.subject.tgid, number));
+                return self.standing(text, |scene| scene.opened(dup(fd)?, number));
+            }
+            At::Program => {
+                let program = self.subject.program();
+                return self.standing(text, |scene| scene.runs(dup(fd)?, program.as_deref()));
+            }
             At::Anywhere => {
                 let seen = Identity::of(fd)?;
                 (vfs::stands(mounts, &self.tree.view, fd, &seen)?, None)
@@ -313,6 +325,10 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     }
     all.extend_from_slice(rest);
     all
+}
+
+fn dup(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 0)
 }
 
 #[cfg(test)]

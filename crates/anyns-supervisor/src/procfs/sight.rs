@@ -11,7 +11,7 @@ use crate::mounts::Detached;
 use crate::numbers::View;
 use crate::rights::Need;
 use crate::trouble::Trouble;
-use crate::vfs::{Sight, Tree};
+use crate::vfs::{Program, Sight, Tree};
 
 impl<'a> Cx<'a> {
     /// The pid namespace whose processes `/proc` shows the caller. Every descriptor of `/proc` shows
@@ -84,6 +84,10 @@ impl Sight for Cx<'_> {
             Some(original) => rustix::io::fcntl_dupfd_cloexec(&*original, 0),
             None => Ok(running),
         }
+    }
+
+    fn program(&self, tid: i32) -> Option<std::sync::Arc<Program>> {
+        self.find_subject(tid)?.program()
     }
 
     fn tree(&self, opened: &OwnedFd) -> Option<std::sync::Arc<Detached>> {

@@ -66,6 +66,9 @@ pub(crate) fn exec(cx: &mut Cx<'_>) -> Served {
                 &met.task,
                 start.as_ref().map(|start| &start.file),
             );
+            if let Some(guest) = cx.sup.find_guest(met.tgid) {
+                guest.runs(start.as_ref().and_then(|start| start.program.clone()));
+            }
             match right {
                 Ok(()) => Ok(Verdict::Answered(execed.release())),
                 Err(Strange) => Ok(Verdict::Answered(killed(cx, execed))),
@@ -232,10 +235,11 @@ impl Eyes<'_, '_> {
             rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?;
         }
         let flags = place.seen_through().map(|mount| mount.flags);
+        let through = place.reached();
         let (fd, stat) = (place.fd, place.stat);
         let has = |flag| flags.is_some_and(|flags: MountFlags| flags.contains(flag));
         let (noexec, nosuid) = (has(MountFlags::NOEXEC), has(MountFlags::NOSUID));
-        let found = Found { fd, stat, noexec, nosuid };
+        let found = Found { fd, stat, noexec, nosuid, through };
         // A program that runs from a copy executes what it is.
         match self.cx.sup.programs.original((found.stat.st_dev, found.stat.st_ino)) {
             Some(original) => {

@@ -232,8 +232,9 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
     } else if overlay.is_some() {
         // What has it open has a layer's file, which only an overlay may have changed.
         note(cx, &place)?;
-    } else if place.view.as_ref().is_some_and(|view| view.has_overlay()) {
-        // It may be a layer's, and be known as what an overlay has shown. This descriptor is not.
+    } else if place.gone.is_some() || place.view.as_ref().is_some_and(|view| view.has_overlay()) {
+        // Nothing else tells of a mount that is gone. And it may be a layer's, and be known as what an
+        // overlay has shown: this descriptor is not.
         note_descriptor(cx, &place, Identity::of(&place.fd)?);
     }
     if flags.contains(OFlags::PATH) {
@@ -330,6 +331,7 @@ fn open_node(cx: &mut Cx<'_>, place: Place, node: Node, flags: OFlags) -> Served
         return Err(Errno::NOTDIR.into());
     }
     if flags.contains(OFlags::PATH) {
+        note(cx, &place)?;
         return Ok(Verdict::Install { fd: place.fd, cloexec });
     }
     if is_link {

@@ -290,6 +290,7 @@ pub(super) const FOR_MOUNTS: &[Entry] = &[
     call(Legacy::FUTIMESAT, attrs::futimesat, "futimesat").brief(),
     call(libc::SYS_utimensat, attrs::utimensat, "utimensat").brief(),
     call(libc::SYS_statfs, statfs::statfs, "statfs").brief(),
+    call(libc::SYS_fstatfs, statfs::fstatfs, "statfs").brief(),
     call(libc::SYS_inotify_add_watch, watch::inotify_add_watch, "inotify_add_watch"),
     call(libc::SYS_fanotify_mark, watch::fanotify_mark, "fanotify_mark"),
     call(libc::SYS_setxattr, xattr::set, "setxattr").brief(),

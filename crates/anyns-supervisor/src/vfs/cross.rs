@@ -387,6 +387,10 @@ impl Walk<'_> {
                 let process = node.thread().map(|tid| self.who.sight.process_of(tid));
                 own.cwd(target, process)?
             }
+            (b"exe", Some(_)) if is_own => {
+                let program = node.thread().and_then(|tid| self.who.sight.program(tid));
+                own.runs(target, program.as_deref())?
+            }
             _ => {
                 let number = match *node {
                     Node::Descriptor { tid, fd } => Some((self.who.sight.process_of(tid), fd)),

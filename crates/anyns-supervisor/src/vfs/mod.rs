@@ -27,10 +27,10 @@ use nsproxy::{Dentry, MountId, Task};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::mounts::Detached;
+use crate::mounts::{Detached, Identity};
 use crate::procfs::{Node, Proc};
 pub(crate) use quick::node as node_by_name;
-pub(crate) use scene::{CWD_NUMBER, Scene, shown, shown_at, shows_writable, stands};
+pub(crate) use scene::{CWD_NUMBER, Scene, Standing, shown, shown_at, shows_writable, stands};
 pub(crate) use view::{Backed, View};
 pub(crate) use walk::may_follow;
 
@@ -84,6 +84,11 @@ pub(crate) trait Sight {
     /// Those of fstat(2).
     fn original(&self, running: OwnedFd) -> Result<OwnedFd, Errno> {
         Ok(running)
+    }
+
+    /// What the process of a thread runs, if it was found among other mounts than the host's.
+    fn program(&self, _tid: i32) -> Option<Arc<Program>> {
+        None
     }
 
     /// The tree of mounts, in no namespace when that was opened, that a descriptor stands for.
@@ -210,6 +215,16 @@ pub(crate) struct Reached {
     pub(crate) namespace: u64,
     /// The mount, which may be in it no longer.
     pub(crate) mount: Arc<Backed>,
+}
+
+/// What a process runs, and the mount through which that was found: in which its file is until the
+/// process runs another or ends, whatever becomes of the mount.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// The file.
+    pub(crate) identity: Identity,
+    /// The mount.
+    pub(crate) through: Reached,
 }
 
 /// The directory in which a name is, or is to be made.

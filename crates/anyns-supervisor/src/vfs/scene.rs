@@ -12,7 +12,7 @@ use nsproxy::{Dentry, MountId, Task};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::{Backed, Tree, View};
+use super::{Backed, Program, Tree, View};
 use crate::mounts::{Detached, Identity, Moment, Mounts, Number, Pts, What, below};
 use crate::procfs;
 
@@ -154,8 +154,26 @@ impl Scene<'_> {
     /// The object behind a descriptor, which has this number in its process, if it is one.
     pub(crate) fn opened(&self, fd: OwnedFd, number: Option<Number>) -> Result<Standing, Errno> {
         let identity = Identity::of(&fd)?;
-        let view = &self.tree.view;
         let known = number.and_then(|number| self.mounts.opened_through(&identity, number));
+        self.reached(fd, identity, known)
+    }
+
+    /// What a process runs, of which this is known.
+    pub(crate) fn runs(&self, fd: OwnedFd, program: Option<&Program>) -> Result<Standing, Errno> {
+        let identity = Identity::of(&fd)?;
+        let known = program.filter(|program| program.identity.is_same(&identity));
+        let known = known.map(|program| (program.through.namespace, program.through.mount.clone()));
+        self.reached(fd, identity, known)
+    }
+
+    /// An object that was reached through a mount of a namespace, if that is known.
+    fn reached(
+        &self,
+        fd: OwnedFd,
+        identity: Identity,
+        known: Option<(u64, Arc<Backed>)>,
+    ) -> Result<Standing, Errno> {
+        let view = &self.tree.view;
         if let Some((namespace, known)) = known
             && may_show(self.mounts, &known, &fd, &identity)?
         {
