@@ -6,7 +6,7 @@ use harness::Place;
 use harness::same::{Scripts, same};
 
 /// `bundle DIR COMMAND` makes a bundle of a busybox root, in the namespaces that are served, with the
-/// caller as its root.
+/// caller as its root; `within DIR` takes the user namespace out of it again.
 const START: &str = r##"exec 2>&1; export HOME=$PWD USER=me XDG_RUNTIME_DIR=$PWD/run
     mkdir -p -m 700 run; mkdir -p root/bin root/proc root/dev root/sys root/tmp root/etc root/run root/mnt root/home root/var/tmp root/usr/bin root/lib
     cp /bin/busybox root/bin; for a in sh ls cat id mount hostname echo ps touch rm sleep wc mkdir; do ln -s busybox root/bin/$a; done
@@ -26,6 +26,8 @@ json.dump(c, open('config.json', 'w'))
 END
     r() { runc --rootless=true --root $HOME/runc "$@" 2>&1 | sed 's/time="[^"]*"/now/'; }
     bundle() { mkdir $1; (cd $1; runc spec --rootless; python3 ../edit.py "$2"); }
+    within() { python3 -c "import json; f = '$1/config.json'; c = json.load(open(f)); l = c['linux']
+del l['uidMappings'], l['gidMappings']; l['namespaces'].remove({'type': 'user'}); json.dump(c, open(f, 'w'))"; }
 "##;
 
 #[track_caller]
@@ -48,6 +50,24 @@ fn runc() {
              r exec -e A=b --cwd /tmp c sh -c 'echo $A; pwd; exit 9'; r exec -d --pid-file pid c /bin/sleep 0.2; wc -l pid; \
              r kill c TERM; while ! grep -q bye out; do sleep 0.1; done; while r state c | grep -q running; do sleep 0.1; done; cat out; r state c | grep -E '\"(id|status)\"'; r delete c; r list | wc -l",
             "bundle b true; sed -i 's,/bin/sh,/bin/none,' b/config.json; r run --no-new-keyring -b b c; bundle d true; sed -i 's/\"readonly\": false/\"readonly\": true/' d/config.json; r run --no-new-keyring -b d c; ls root; r delete none",
+        ],
+    );
+}
+
+/// Crun looks at how control groups are mounted, whatever becomes of them; so that it is the same
+/// everywhere, nothing is there.
+#[test]
+fn crun() {
+    let crun = "unshare -Urm sh -c 'mount -t tmpfs t /sys/fs/cgroup; crun --cgroup-manager=disabled run --no-new-keyring -b b c; echo $?'";
+    let looks = "bundle b 'id; hostname; ls /; ps | wc -l; cat /proc/self/uid_map /proc/1/comm; mount | grep -v cgroup | wc -l; touch /tmp/x && ls -ln /tmp; ls -ln /dev | cut -c1-10 | grep -v total; cat /proc/keys /proc/timer_list; touch /proc/sys/kernel/x; exit 5'; within b; ";
+    let readonly = "bundle b 'touch /x; id -u'; within b; ";
+    equal(
+        "containers-crun",
+        &[
+            &format!("{looks}{crun}"),
+            &format!(
+                "{readonly}sed -i 's/\"readonly\": false/\"readonly\": true/' b/config.json; {crun}"
+            ),
         ],
     );
 }

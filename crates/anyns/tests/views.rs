@@ -107,6 +107,27 @@ fn trees_in_no_namespace() {
 }
 
 #[test]
+fn queues_are_files() {
+    equal_in(
+        "views-queues",
+        &[Place::Refused, Place::Confined],
+        &["unshare -Urmi sh $G/queues.sh d"],
+    );
+}
+
+#[test]
+fn where_a_program_runs_from() {
+    equal_in(
+        "views-cloned",
+        &[Place::Refused, Place::Confined],
+        &[
+            "mns python3 -B $G/cloned.py first $(realpath /usr/bin/python3) $PWD/clone | sed s,$PWD,TOP,",
+            "unshare -Urmpf python3 -B $G/masks.py",
+        ],
+    );
+}
+
+#[test]
 fn a_full_file_system() {
     equal_in(
         "views-full",

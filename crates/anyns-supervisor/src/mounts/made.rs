@@ -41,7 +41,7 @@ pub(crate) enum What {
     /// Terminals of the host's.
     Devpts(Arc<Pts>),
     /// The queues of an ipc namespace.
-    Mqueue(Mqueue),
+    Mqueue(Arc<Mqueue>),
     /// Directories, one laid over the other.
     Overlay(Arc<Overlay>),
     /// The host's own file system, as it is.
@@ -219,13 +219,10 @@ impl Mounts {
             return Ok((sb, root));
         }
         let (room, root) = self.made.furnished()?;
-        rustix::fs::chmodat(&room, ROOT_NAME, super::mqueue::CLOSED, rustix::fs::AtFlags::empty())?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let writable = rustix::fs::openat(&root, ".", flags, Mode::empty())?;
-        let queues = Mqueue::new(MqMount::of(ns), writable);
+        let queues = Mqueue::new(MqMount::of(ns), &room, &root)?;
         queues.refresh()?;
         let sb = self.super_of("mqueue", &ns.owner()).keeping(Box::new(room));
-        let made = self.settle_super(sb, root, given, What::Mqueue(queues))?;
+        let made = self.settle_super(sb, root, given, What::Mqueue(Arc::new(queues)))?;
         shared.insert(key, Arc::downgrade(&made.0));
         Ok(made)
     }

@@ -23,6 +23,7 @@ mod overlay;
 mod pts;
 mod seen;
 mod spots;
+mod stand_in;
 mod usage;
 mod views;
 
@@ -43,6 +44,7 @@ pub(crate) use bound::Bound;
 pub(crate) use detached::Detached;
 pub(crate) use made::What;
 pub(crate) use moment::Moment;
+pub(crate) use mqueue::Mqueue;
 use nothing::Nothing;
 pub(crate) use nsfs::WithNamespace;
 pub(crate) use options::{Given, check_proc};

@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::options::{Devpts, Given};
+use super::stand_in::shown_as;
 use crate::procfs::own_path;
 
 /// Where the host's terminals are.
@@ -71,14 +72,7 @@ impl Pts {
             _ if Pts::is_multiplexer(of) => &self.ptmx,
             _ => return None,
         };
-        let own = rustix::fs::fstat(has).ok()?;
-        let mut shown = *of;
-        shown.st_mode = of.st_mode & libc::S_IFMT | own.st_mode & !libc::S_IFMT;
-        (shown.st_uid, shown.st_gid) = (own.st_uid, own.st_gid);
-        (shown.st_atime, shown.st_atime_nsec) = (own.st_atime, own.st_atime_nsec);
-        (shown.st_mtime, shown.st_mtime_nsec) = (own.st_mtime, own.st_mtime_nsec);
-        (shown.st_ctime, shown.st_ctime_nsec) = (own.st_ctime, own.st_ctime_nsec);
-        Some((rustix::io::fcntl_dupfd_cloexec(has, 0).ok()?, shown))
+        shown_as(has, of)
     }
 
     /// The directory that stands for its root.

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::by_descriptor::changeable;
 use super::overlay::{to_change, to_write};
+use super::queue;
 use super::seen::{kind, own_path, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::procfs;
@@ -43,6 +44,11 @@ fn change_mode(cx: &Cx<'_>, dirfd: i32, path_arg: usize, flags: i32) -> Served {
     let place = to_change(cx, place)?;
     let mode = Mode::from_raw_mode(cx.arg(path_arg + 1) as u32 & 0o7777);
     rustix::fs::chmod(own_path(place.object()), mode)?;
+    if let Some(queues) = queue::queues(cx, &place)
+        && kind(&place) == FileType::RegularFile
+    {
+        queues.mount.set_mode(&queue::name_of(&place)?, mode.as_raw_mode());
+    }
     Ok(Verdict::Return(0))
 }
 

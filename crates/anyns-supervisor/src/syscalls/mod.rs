@@ -29,6 +29,7 @@ pub(crate) mod path;
 pub(crate) mod pids;
 pub(crate) mod prctl;
 pub(crate) mod process;
+mod queue;
 pub(crate) mod readlink;
 pub(crate) mod seen;
 pub(crate) mod sem;

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::overlay::{overlay, put, to_change};
+use super::queue;
 use super::seen::{is_name, kind, names_change, own_path, trimmed, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::rights::Need;
@@ -77,6 +78,14 @@ fn make_node(cx: &Cx<'_>, dirfd: i32, path_arg: usize) -> Served {
     if is_whiteout && overlay(cx, &at.place).is_some() {
         return Err(Errno::PERM.into());
     }
+    if let Some(queues) = queue::queues(cx, &at.place)
+        && sort == FileType::RegularFile
+    {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let mode = mode & 0o7777;
+        queue::open(cx, &queues, trimmed(&at).to_bytes(), flags, Some(mode)).map(drop)?;
+        return Ok(Verdict::Return(0));
+    }
     put(cx, &at, sort, |at, name| rustix::fs::mknodat(at, name, sort, bits, device))?;
     Ok(Verdict::Return(0))
 }
@@ -129,6 +138,16 @@ fn remove(cx: &Cx<'_>, dirfd: i32, path_arg: usize, flags: AtFlags) -> Served {
         return Ok(Verdict::Continue);
     }
     let at = cx.parent(dirfd, path_arg)?;
+    if let Some(queues) = queue::queues(cx, &at.place)
+        && is_name(&at)
+        && !at.slash
+        && !flags.contains(AtFlags::REMOVEDIR)
+    {
+        writable(&at.place)?;
+        cx.is_no_point(&at, |_| true)?;
+        queue::unlink(cx, &queues, &at.name)?;
+        return Ok(Verdict::Return(0));
+    }
     if is_name(&at) {
         cx.can_remove(&at, flags.contains(AtFlags::REMOVEDIR))?;
     }

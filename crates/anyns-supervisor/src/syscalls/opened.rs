@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::fifo;
 use super::overlay::{overlay, put, to_write};
+use super::queue;
 use super::seen::{has, kind, names_change, takes_names, writable};
 use crate::cx::{Cx, Served, Verdict};
 use crate::mounts::{Identity, Pts, What};
@@ -183,6 +184,10 @@ fn is_directory_name(at: &Parent) -> bool {
 /// Makes a file; nothing if there is one all of a sudden.
 fn make(cx: &Cx<'_>, at: &Parent, how: How) -> Result<Option<OwnedFd>, Trouble> {
     takes_names(&at.place)?;
+    if let Some(queues) = queue::queues(cx, &at.place) {
+        let mode = cx.masked(how.mode & 0o7777);
+        return queue::open(cx, &queues, at.name.to_bytes(), how.flags, Some(mode)).map(Some);
+    }
     // The calls that make other things say EPERM.
     names_change(&at.place).map_err(|_| Errno::ACCESS)?;
     let mode = Mode::from_raw_mode(cx.masked(how.mode & 0o7777));
@@ -223,6 +228,16 @@ pub(crate) fn open_place(cx: &mut Cx<'_>, place: Place, flags: OFlags) -> Served
         return Err(Errno::NOTDIR.into());
     }
     let cloexec = flags.contains(OFlags::CLOEXEC);
+    if let Some(queues) = queue::queues(cx, &place) {
+        match sort {
+            FileType::RegularFile if !flags.contains(OFlags::PATH) => {
+                let name = queue::name_of(&place)?;
+                let fd = queue::open(cx, &queues, &name, flags, None)?;
+                return Ok(Verdict::Install { fd, cloexec });
+            }
+            _ => queues.refresh()?,
+        }
+    }
     let overlay = overlay(cx, &place);
     if sort == FileType::Directory {
         if writes || flags.contains(OFlags::CREATE) {

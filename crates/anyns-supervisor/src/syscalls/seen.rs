@@ -33,12 +33,14 @@ pub(crate) fn takes_names(directory: &Place) -> Result<(), Errno> {
     if directory.node.is_some() { Ok(()) } else { writable(directory) }
 }
 
-/// Checks that a directory is none of a devpts, whose names come and go with the terminals.
+/// Checks that a directory is none of a devpts, whose names come and go with the terminals, nor of a
+/// mqueue, where all that can be made is a queue.
 ///
 /// # Errors
 /// EPERM, or EACCES for who could not write there.
 pub(crate) fn names_change(directory: &Place) -> Result<(), Errno> {
-    if directory.seen_through().is_none_or(|mount| mount.sb.kind() != "devpts") {
+    let kind = directory.seen_through().map(|mount| mount.sb.kind());
+    if !matches!(kind, Some("devpts" | "mqueue")) {
         return Ok(());
     }
     let writes = Access::WRITE_OK | Access::EXEC_OK;

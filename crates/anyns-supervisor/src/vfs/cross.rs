@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::scene::{CWD_NUMBER, Standing};
 use super::walk::{Among, Walk, open_in, open_path};
 use super::{Lost, Scene};
-use crate::mounts::{Identity, Key, Overlay, Pts, What};
+use crate::mounts::{Identity, Key, Mqueue, Overlay, Pts, What};
 use crate::procfs::{self, Node};
 
 /// What came of an attempt to go up.
@@ -113,8 +113,21 @@ impl Walk<'_> {
         }
     }
 
+    /// The mqueue of a guest's in which the walk stands.
+    pub(super) fn queues(&self) -> Option<Arc<Mqueue>> {
+        let mount = self.among.as_ref()?.shows().filter(|mount| mount.is_choosy)?;
+        match &*self.who.scene?.mounts.made(mount.sb.id())? {
+            What::Mqueue(queues) => Some(Arc::clone(queues)),
+            _ => None,
+        }
+    }
+
     /// What a name means in such a file system; none in all others.
     pub(super) fn chosen(&self, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+        if let Some(queues) = self.queues() {
+            queues.refresh()?;
+            return Ok(None);
+        }
         let Some(pts) = self.terminals() else { return Ok(None) };
         if name == b"ptmx" {
             return open_path(rustix::fs::CWD, c"/dev/ptmx", false).map(Some);
@@ -134,12 +147,6 @@ impl Walk<'_> {
 
     fn stand(&mut self, mount: MountId, dentry: Dentry) -> Result<(), Lost> {
         let mounts = self.scene()?.mounts;
-        let sb = self.among.as_ref().and_then(|among| among.view.get(mount));
-        if let Some(sb) = sb.filter(|sb| sb.sb.kind() == "mqueue")
-            && let Some(What::Mqueue(queues)) = mounts.made(sb.sb.id()).as_deref()
-        {
-            queues.refresh()?;
-        }
         let Standing { fd, identity, mount, dentry, .. } = Standing::at(mounts, mount, dentry)?;
         self.here = fd;
         if let Some(among) = &mut self.among {

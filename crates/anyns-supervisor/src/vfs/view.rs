@@ -63,7 +63,7 @@ impl Backed {
             sb: mount.sb.clone(),
             is_choosy: matches!(
                 mounts.made(mount.sb.id()).as_deref(),
-                Some(What::Devpts(_) | What::Overlay(_))
+                Some(What::Devpts(_) | What::Overlay(_) | What::Mqueue(_))
             ),
             is_overlay: mounts.overlay(mount.sb.id()).is_some(),
             shows: mounts.shown_by(mount.sb.id()),

@@ -297,6 +297,7 @@ impl<'a> Walk<'a> {
             }),
         });
         let real = real.or_else(|| self.terminals()?.attributes(&stat));
+        let real = real.or_else(|| self.queues()?.attributes(&stat));
         let (real, stat) = real.map_or((None, stat), |(real, stat)| (Some(real), stat));
         let node = self.trail.as_deref().map(Node::from_trail);
         let Walk { here, barred, moved, among, .. } = self;

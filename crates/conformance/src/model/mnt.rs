@@ -218,7 +218,7 @@ impl World {
         match self.mq_mounts.get(&directory.super_id) {
             Some(mount) => {
                 let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
-                Ok(names_text(mount.names().into_iter().map(text).collect()))
+                Ok(names_text(mount.files().into_iter().map(|(name, _)| text(name)).collect()))
             }
             None if directory.super_id > NSFS => Ok(names_text(self.forest.names(directory))),
             None => Err(Stop::Unknown("the model does not know what is there".into())),
@@ -228,7 +228,7 @@ impl World {
     /// A file or directory in a mount of type mqueue, where all files are queues.
     fn create_queue(&self, who: usize, mount: &MqMount, name: &str, directory: bool) -> Done {
         let task = self.task(who).map_err(Stop::Unknown)?;
-        let there = mount.names().iter().any(|known| *known == name.as_bytes());
+        let there = mount.files().iter().any(|(known, _)| *known == name.as_bytes());
         if directory {
             return Err(errno(if there { "EEXIST" } else { "EPERM" }));
         }

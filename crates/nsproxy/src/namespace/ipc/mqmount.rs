@@ -5,9 +5,10 @@
 
 use super::{
     Caller, IpcNs,
-    mqueue::{MqOpen, Names, OpenMq, open_in, open_known},
+    mqueue::{MqOpen, Names, OpenMq, open_in, open_known, unlink_in},
 };
 use crate::{
+    Kuid,
     rule::{Refusal, Refuse, Rule},
     sync::{Arc, Mutex, Weak},
     task::Task,
@@ -18,17 +19,23 @@ use alloc::{sync::Arc as StdArc, vec::Vec};
 pub struct MqMount {
     names: StdArc<Mutex<Names>>,
     ns: Weak<IpcNs>,
+    maker: Kuid,
 }
 
 impl MqMount {
     /// The queues of `ns`.
     pub fn of(ns: &Arc<IpcNs>) -> MqMount {
-        MqMount { names: StdArc::clone(&ns.objects.state.lock().mq), ns: Weak::of(ns) }
+        MqMount {
+            names: StdArc::clone(&ns.objects.state.lock().mq),
+            ns: Weak::of(ns),
+            maker: ns.objects.maker,
+        }
     }
 
-    /// The names of the queues, sorted.
-    pub fn names(&self) -> Vec<Vec<u8>> {
-        self.names.lock().keys().cloned().collect()
+    /// The names of the queues, sorted, each with its mode.
+    pub fn files(&self) -> Vec<(Vec<u8>, u32)> {
+        let names = self.names.lock();
+        names.iter().map(|(name, queue)| (name.clone(), queue.owner().2)).collect()
     }
 
     /// Opens the file of a queue, or makes it, as open(2) does with `O_CREAT`: in the namespace
@@ -42,5 +49,20 @@ impl MqMount {
             },
         };
         task.reported("open", opened)
+    }
+
+    /// Removes the file of a queue, as unlink(2) does: the queue lives on in open descriptors.
+    ///
+    /// # Errors
+    /// ENOENT if there is none; EPERM for who owns neither it nor the directory.
+    pub fn unlink(&self, task: &StdArc<Task>, name: &[u8]) -> Result<(), Refusal> {
+        task.reported("unlink", unlink_in(&self.names, self.maker, &task.cred(), name))
+    }
+
+    /// Changes the mode of a queue's file; who may is the embedder's to judge, as of other files.
+    pub fn set_mode(&self, name: &[u8], mode: u32) {
+        if let Some(queue) = self.names.lock().get(name) {
+            queue.set_mode(mode);
+        }
     }
 }

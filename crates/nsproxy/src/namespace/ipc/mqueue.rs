@@ -25,7 +25,7 @@ use alloc::{
     sync::{Arc as StdArc, Weak},
     vec::Vec,
 };
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// The longest name.
 const NAME_MAX: usize = 255;
@@ -98,7 +98,7 @@ impl Drop for Bytes {
 pub struct MqQueue {
     uid: Kuid,
     gid: Kgid,
-    mode: u32,
+    mode: AtomicU32,
     messages: u32,
     size: u32,
     objects: Weak<Objects>,
@@ -113,22 +113,32 @@ impl MqQueue {
 
     /// Owner, group and mode.
     pub fn owner(&self) -> (Kuid, Kgid, u32) {
-        (self.uid, self.gid, self.mode)
+        (self.uid, self.gid, self.mode())
+    }
+
+    fn mode(&self) -> u32 {
+        self.mode.load(Ordering::Relaxed)
+    }
+
+    /// As chmod(2) of its file.
+    pub(super) fn set_mode(&self, mode: u32) {
+        self.mode.store(mode & 0o7777, Ordering::Relaxed);
     }
 
     fn permits(&self, cred: &Cred, read: bool, write: bool) -> Result<(), Refusal> {
         let wanted = u32::from(read) << 2 | u32::from(write) << 1;
+        let mode = self.mode();
         let granted = match () {
-            _ if cred.fsuid == self.uid => self.mode >> 6,
-            _ if cred.in_group(self.gid) => self.mode >> 3,
-            _ => self.mode,
+            _ if cred.fsuid == self.uid => mode >> 6,
+            _ if cred.in_group(self.gid) => mode >> 3,
+            _ => mode,
         };
         let overrides = self.is_mapped(cred)
             && (cred.has_own(Cap::DAC_OVERRIDE) || !write && cred.has_own(Cap::DAC_READ_SEARCH));
         if wanted & !granted == 0 || overrides {
             return Ok(());
         }
-        Err(Rule::MqModeForbids.refuse().with("owner", self.uid).with("mode", self.mode))
+        Err(Rule::MqModeForbids.refuse().with("owner", self.uid).with("mode", mode))
     }
 
     /// A capability over files counts only where both ids of the file are mapped.
@@ -242,7 +252,7 @@ pub(super) fn open_in(
     let queue = StdArc::new(MqQueue {
         uid: caller.cred.fsuid,
         gid: caller.cred.fsgid,
-        mode: how.mode & 0o7777,
+        mode: AtomicU32::new(how.mode & 0o7777),
         messages,
         size,
         objects: StdArc::downgrade(caller.objects()),
@@ -298,19 +308,27 @@ pub fn mq_unlink(task: &StdArc<Task>, name: &[u8]) -> Result<(), Refusal> {
     let unlink = || {
         check_name(name)?;
         let caller = Caller::of(task)?;
-        let state = caller.objects().state.lock();
-        let mut names = state.mq.lock();
-        let Some(queue) = names.get(name) else { return Err(name_unknown()) };
-        let cred = &caller.cred;
-        let theirs = [queue.uid, caller.objects().maker].contains(&cred.fsuid);
-        if !(theirs || queue.is_mapped(cred) && cred.has_own(Cap::FOWNER)) {
-            return Err(Rule::MqNotTheirs.refuse().with("owner", queue.uid));
-        }
-        let queue = names.remove(name);
-        drop(names);
-        drop(state);
-        drop(queue);
-        Ok(())
+        let names = StdArc::clone(&caller.objects().state.lock().mq);
+        unlink_in(&names, caller.objects().maker, &caller.cred, name)
     };
     task.reported("mq_unlink", unlink())
+}
+
+/// Takes a queue's name away, in a namespace of this maker's.
+pub(super) fn unlink_in(
+    names: &Mutex<Names>,
+    maker: Kuid,
+    cred: &Cred,
+    name: &[u8],
+) -> Result<(), Refusal> {
+    let mut names = names.lock();
+    let Some(queue) = names.get(name) else { return Err(name_unknown()) };
+    let theirs = [queue.uid, maker].contains(&cred.fsuid);
+    if !(theirs || queue.is_mapped(cred) && cred.has_own(Cap::FOWNER)) {
+        return Err(Rule::MqNotTheirs.refuse().with("owner", queue.uid));
+    }
+    let queue = names.remove(name);
+    drop(names);
+    drop(queue);
+    Ok(())
 }
