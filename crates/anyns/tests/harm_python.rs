@@ -1,6 +1,7 @@
-//! Do no harm: Python's own test suite gives the same results under anyns, test for test.
+//! Do no harm: Python's own test suite gives the same results under anyns, test for test. What is
+//! about files does so in a sandbox of bubblewrap, too, whose every path anyns finds.
 //!
-//! Both runs are the same ordinary user's, with `no_new_privs`. `ANYNS_HARM=full` runs every module;
+//! All runs are the same ordinary user's, with `no_new_privs`. `ANYNS_HARM=full` runs every module;
 //! without it the modules that take long natively are left out.
 //!
 //! The rule for tests that are not the same every time: when a test's outcomes differ, that test is
@@ -32,14 +33,51 @@ const MODULES: [(&str, bool); 12] = [
     ("test_multiprocessing_fork", false),
 ];
 
+/// What is about files, and is run in a sandbox.
+const ABOUT_FILES: [&str; 16] = [
+    "test_os",
+    "test_posix",
+    "test_posixpath",
+    "test_genericpath",
+    "test_pathlib",
+    "test_shutil",
+    "test_tempfile",
+    "test_glob",
+    "test_fileinput",
+    "test_tarfile",
+    "test_zipfile",
+    "test_import",
+    "test_stat",
+    "test_file",
+    "test_fileio",
+    "test_fcntl",
+];
+
+/// The sandbox; the tests' own directory is below its `/tmp`.
+const BOX: &str = "bwrap --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-user --unshare-pid --unshare-ipc --unshare-uts";
+
 const PYTHON: &str = "/usr/bin/python3";
 
 /// The test's name; what came of it, and what it said when it went wrong.
 type Outcomes = BTreeMap<String, (String, String)>;
 
-fn suite(scratch: &Scratch, place: Place, module: &str, only: &[String]) -> Outcomes {
+/// Where a module runs.
+#[derive(Clone, Copy)]
+struct Spot {
+    place: Place,
+    boxed: bool,
+}
+
+fn suite(scratch: &Scratch, spot: Spot, module: &str, only: &[String]) -> Outcomes {
+    let Spot { place, boxed } = spot;
     let runner = scratch.path().join("python_suite.py");
-    let mut argv = vec![PYTHON.to_owned(), "-B".to_owned()];
+    let mut argv = Vec::new();
+    if boxed {
+        argv.extend(BOX.split(' ').map(str::to_owned));
+        let own = scratch.path().to_str().unwrap();
+        argv.extend(["--bind", own, own].map(str::to_owned));
+    }
+    argv.extend([PYTHON, "-B"].map(str::to_owned));
     argv.extend([runner.to_str().unwrap(), "outcomes", module].map(str::to_owned));
     argv.extend(only.iter().cloned());
     let line = Line::new(argv).limit(Duration::from_secs(1200));
@@ -80,7 +118,13 @@ fn of_method(outcomes: &Outcomes, wanted: &str) -> String {
 }
 
 /// Runs the suspects again; says what remains different, in full.
-fn confirm(scratch: &Scratch, module: &str, native: Outcomes, hosted: Outcomes) -> String {
+fn confirm(
+    scratch: &Scratch,
+    module: &str,
+    at: [Spot; 2],
+    native: Outcomes,
+    hosted: Outcomes,
+) -> String {
     let suspects = differing(&native, &hosted);
     let prefix = format!("test.{module}.");
     // Fixtures of a class or the module have names of their own: then everything is run again.
@@ -91,8 +135,8 @@ fn confirm(scratch: &Scratch, module: &str, native: Outcomes, hosted: Outcomes) 
     let mut natives = vec![native];
     let mut hosteds = Vec::new();
     for _ in 0..3 {
-        natives.push(suite(scratch, Place::Native, module, &only));
-        hosteds.push(suite(scratch, Place::Hosted, module, &only));
+        natives.push(suite(scratch, at[0], module, &only));
+        hosteds.push(suite(scratch, at[1], module, &only));
     }
     let mut report = String::new();
     for name in suspects {
@@ -113,28 +157,51 @@ fn confirm(scratch: &Scratch, module: &str, native: Outcomes, hosted: Outcomes) 
     report
 }
 
-#[test]
-fn the_python_test_suite_notices_nothing() {
-    let scratch = Scratch::new("python");
+/// Runs a module natively and in other places; says what is different.
+fn compare(scratch: &Scratch, module: &str, boxed: bool, hosted: &[Place]) -> String {
+    let native = Spot { place: Place::Native, boxed };
+    let outcomes = suite(scratch, native, module, &[]);
+    assert!(!outcomes.is_empty(), "{module} has no tests");
+    let mut report = String::new();
+    for &place in hosted {
+        let spot = Spot { place, boxed };
+        let theirs = suite(scratch, spot, module, &[]);
+        if differing(&outcomes, &theirs).is_empty() {
+            println!("{module}, {place:?}: {} tests, equal", outcomes.len());
+        } else {
+            report += &confirm(scratch, module, [native, spot], outcomes.clone(), theirs);
+            println!("{module}, {place:?}: {} tests", outcomes.len());
+        }
+    }
+    report
+}
+
+fn scratch(name: &str) -> Scratch {
+    let scratch = Scratch::new(name);
     scratch.file("python_suite.py", include_str!("guests/python_suite.py"));
     assert!(Path::new(PYTHON).exists(), "{PYTHON} and its test suite are needed: see .ci/packages");
+    scratch
+}
+
+#[test]
+fn the_python_test_suite_notices_nothing() {
+    let scratch = scratch("python");
     let full = std::env::var("ANYNS_HARM").is_ok_and(|value| value == "full");
     let wanted = std::env::var("ANYNS_HARM_MODULES").unwrap_or_default();
     let mut report = String::new();
     for (module, always) in MODULES {
-        if !(if wanted.is_empty() { always || full } else { wanted.contains(module) }) {
-            continue;
-        }
-        let native = suite(&scratch, Place::Native, module, &[]);
-        let hosted = suite(&scratch, Place::Hosted, module, &[]);
-        let count = native.len();
-        assert!(count > 0, "{module} has no tests");
-        if differing(&native, &hosted).is_empty() {
-            println!("{module}: {count} tests, equal");
-        } else {
-            report += &confirm(&scratch, module, native, hosted);
-            println!("{module}: {count} tests");
+        if if wanted.is_empty() { always || full } else { wanted.contains(module) } {
+            report += &compare(&scratch, module, false, &[Place::Hosted]);
         }
     }
+    assert!(report.is_empty(), "these tests notice anyns:\n{report}");
+}
+
+#[test]
+fn nor_does_it_in_a_sandbox() {
+    let scratch = scratch("python-box");
+    let hosted = [Place::Refused, Place::Confined];
+    let report: String =
+        ABOUT_FILES.iter().map(|module| compare(&scratch, module, true, &hosted)).collect();
     assert!(report.is_empty(), "these tests notice anyns:\n{report}");
 }

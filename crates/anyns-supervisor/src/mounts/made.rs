@@ -62,8 +62,19 @@ pub(super) struct All {
     shared: Mutex<HashMap<u64, Weak<Super>>>,
     made: std::sync::atomic::AtomicU64,
     store: Mutex<Option<Store>>,
-    /// The path of the directory that all stores of the user's are in.
-    path: OnceLock<Vec<u8>>,
+    /// The directory that all stores of the user's are in: it is never another.
+    kept: OnceLock<Kept>,
+}
+
+/// The directory of the host's that no guest should get into.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Its path.
+    pub(super) path: Vec<u8>,
+    /// Its last name.
+    pub(super) name: Vec<u8>,
+    /// Its device and inode number.
+    pub(super) numbers: (u64, u64),
 }
 
 impl All {
@@ -87,7 +98,9 @@ impl All {
             Some(store) => store.room(),
             None => {
                 let made = store.insert(Store::open()?);
-                let _ = self.path.set(made.path());
+                let (device, number, name) = made.guarded()?;
+                let (path, name) = (made.path(), name.into_encoded_bytes());
+                let _ = self.kept.set(Kept { path, name, numbers: (device, number) });
                 made.room()
             }
         }
@@ -101,13 +114,9 @@ impl All {
         Ok((room, root))
     }
 
-    /// The directory of the host's that no guest should get into: device, inode number, name.
-    pub(super) fn guarded(&self) -> Option<(u64, u64, std::ffi::OsString)> {
-        self.store.lock().as_ref()?.guarded().ok()
-    }
-
-    pub(super) fn store_path(&self) -> Option<Vec<u8>> {
-        self.path.get().cloned()
+    /// The directory of the host's that no guest should get into, once there is one.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.get()
     }
 
     /// The numbers of all.
@@ -258,7 +267,7 @@ impl Mounts {
         by: &Cred,
     ) -> Result<(Arc<Super>, Dentry), Errno> {
         let (room, root) = self.made.furnished()?;
-        let kept = self.made.guarded().map(|(device, number, _)| (device, number));
+        let kept = self.made.kept().map(|kept| kept.numbers);
         let overlay = Overlay::new(&root, options, &by.user, kept)?;
         let mut shown = given.shown_flags();
         shown.push(asked.shown());

@@ -210,19 +210,19 @@ impl Mounts {
 
     /// The name of the directory that no guest should get into.
     pub(crate) fn guarded_name(&self) -> Option<Vec<u8>> {
-        self.made.guarded().map(|(_, _, name)| name.into_encoded_bytes())
+        self.made.kept().map(|kept| kept.name.clone())
     }
 
     /// Whether it is that directory.
     pub(crate) fn is_guarded(&self, seen: &Identity) -> bool {
-        self.made.guarded().is_some_and(|(dev, ino, _)| (dev, ino) == (seen.dev, seen.ino))
+        self.made.kept().is_some_and(|kept| kept.numbers == (seen.dev, seen.ino))
     }
 
     /// Whether a path of the host's leads from `above` into the directory that is kept from guests.
     pub(crate) fn is_kept_below(&self, above: &[u8], text: &[u8]) -> bool {
-        let Some(place) = self.made.store_path() else { return false };
+        let Some(kept) = self.made.kept() else { return false };
         let inside = |path: &[u8]| {
-            path.strip_prefix(place.as_slice())
+            path.strip_prefix(kept.path.as_slice())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
         inside(text) && !inside(above)
@@ -327,8 +327,8 @@ impl Mounts {
     }
 
     /// The path of that directory.
-    pub(crate) fn store_path(&self) -> Option<Vec<u8>> {
-        self.made.store_path()
+    pub(crate) fn store_path(&self) -> Option<&[u8]> {
+        Some(&self.made.kept()?.path)
     }
 
     /// Removes what guests have kept in file systems of their own: no guest is left.

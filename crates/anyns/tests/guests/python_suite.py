@@ -6,6 +6,7 @@ usage: python_suite.py OUTPUT MODULE [TEST-ID ...]
 import importlib
 import inspect
 import json
+import os
 import sys
 import textwrap
 import unittest
@@ -70,7 +71,8 @@ class Result(unittest.TextTestResult):
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
-        self.put(test, "skip: " + reason)
+        # Names of files have the process's number in them.
+        self.put(test, "skip: " + reason.replace("_%d_" % os.getpid(), "_PID_"))
 
     def addError(self, test, error):
         super().addError(test, error)

@@ -2,9 +2,10 @@
 
 use super::{
     Dentry, Files, MountFlags,
-    tree::{MountId, NsKey, Tree},
+    peers::Links,
+    tree::{Mount, MountId, NsKey, Tree},
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 /// How a copy relates to its original.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,28 +38,34 @@ impl Tree {
         kinship: Kinship,
         keep_unbindable: bool,
     ) -> MountId {
-        let (sb, source, flags, links) = {
-            let mount = self.get(old);
-            let links = (mount.peers.group, mount.peers.master, mount.peers.unbindable);
-            (mount.sb.clone(), mount.source.clone(), mount.flags - MountFlags::LOCKED, links)
-        };
-        let (group, master, unbindable) = links;
-        let (pin, same_root) = (self.get(old).pin.clone(), self.get(old).root == root);
-        let idmap = self.get(old).idmap.clone();
-        let whole = self.get(old).whole && same_root;
-        let id = self.create(&sb, root, &source, flags);
+        let id = self.next_id();
+        let shown = self.next_shown();
+        let mount = self.get(old);
+        let (group, master) = (mount.peers.group, mount.peers.master);
+        let same_root = mount.root == root;
         let slave = matches!(kinship, Kinship::Slave | Kinship::SharedSlave);
         let peer = !slave && group != 0;
-        if let Some(mount) = self.mounts.get_mut(&id) {
-            mount.peers.unbindable = unbindable && keep_unbindable;
-            mount.pin = if same_root { pin } else { None };
-            mount.whole = whole;
-            mount.idmap = idmap;
-            if peer {
-                mount.peers.group = group;
-                mount.peers.shared = true;
-            }
+        let mut peers = Links::alone(id);
+        peers.unbindable = mount.peers.unbindable && keep_unbindable;
+        if peer {
+            peers.group = group;
+            peers.shared = true;
         }
+        let copy = Mount {
+            whole: mount.whole && same_root,
+            peers,
+            pin: mount.pin.clone().filter(|_| same_root),
+            idmap: mount.idmap.clone(),
+            ..Mount::nowhere(
+                id,
+                shown,
+                &mount.sb,
+                root,
+                &mount.source,
+                mount.flags - MountFlags::LOCKED,
+            )
+        };
+        self.mounts.insert(id, Box::new(copy));
         if peer {
             self.join_ring(id, old);
         }

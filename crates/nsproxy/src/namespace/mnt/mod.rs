@@ -109,12 +109,13 @@ impl MntNs {
     fn settle(identity: Identity, build: impl FnOnce(&mut Tree) -> Id) -> Arc<MntNs> {
         let key = identity.id();
         let generation = StdArc::new(AtomicU64::new(0));
-        let table = identity.kernel().mounts.with(|tree| {
+        identity.kernel().mounts.with(|tree| {
             let root = build(tree);
             tree.found(key, root, identity.owner(), &generation);
-            tree.table(key)
         });
-        let new = Arc::new(MntNs { generation, table: Published::new(Arc::new(table)), identity });
+        // Many a namespace goes without anybody having looked at all of it.
+        let table = Published::new(Arc::new(Table::of_nothing()));
+        let new = Arc::new(MntNs { generation, table, identity });
         new.mounts().with(|tree| {
             if let Some(space) = tree.spaces.get_mut(&key) {
                 space.namespace = Weak::of(&new);

@@ -40,6 +40,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// That of no state of any namespace.
+    pub(super) fn of_nothing() -> Table {
+        Table { generation: u64::MAX, root: MountId(0), mounts: Vec::new(), at: Vec::new() }
+    }
+
     /// Which state of the namespace it shows: [`MntNs::generation`](super::MntNs::generation).
     pub fn generation(&self) -> u64 {
         self.generation
@@ -152,8 +157,7 @@ impl Place {
 impl Tree {
     /// The table of a namespace as it is now.
     pub(super) fn table(&self, ns: NsKey) -> Table {
-        let mut table =
-            Table { generation: 0, root: MountId(0), mounts: Vec::new(), at: Vec::new() };
+        let mut table = Table { generation: 0, ..Table::of_nothing() };
         let Some(space) = self.spaces.get(&ns) else { return table };
         table.generation = space.generation.load(Ordering::Acquire);
         table.root = space.root;

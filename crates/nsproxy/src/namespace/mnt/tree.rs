@@ -42,6 +42,32 @@ pub(super) struct Mount {
 }
 
 impl Mount {
+    /// One that is mounted nowhere, in no namespace and with nobody beside it.
+    pub(super) fn nowhere(
+        id: MountId,
+        shown: u32,
+        sb: &StdArc<Super>,
+        root: Dentry,
+        source: &StdArc<[u8]>,
+        flags: MountFlags,
+    ) -> Mount {
+        Mount {
+            shown,
+            root,
+            sb: StdArc::clone(sb),
+            source: StdArc::clone(source),
+            flags,
+            whole: true,
+            parent: None,
+            children: Vec::new(),
+            ns: None,
+            peers: super::peers::Links::alone(id),
+            hold: Hold::new(id),
+            pin: None,
+            idmap: None,
+        }
+    }
+
     /// Says whether its root is the file of a mount namespace.
     pub(super) fn is_mount_namespace(&self) -> bool {
         self.pin.as_ref().is_some_and(|pin| pin.kind() == Kind::Mnt)
@@ -110,25 +136,22 @@ impl Tree {
         source: &StdArc<[u8]>,
         flags: MountFlags,
     ) -> MountId {
-        self.next += 1;
-        let id = MountId(self.next);
-        let mount = Mount {
-            shown: self.shown.take(),
-            root,
-            sb: StdArc::clone(sb),
-            source: StdArc::clone(source),
-            flags,
-            whole: true,
-            parent: None,
-            children: Vec::new(),
-            ns: None,
-            peers: super::peers::Links::alone(id),
-            hold: Hold::new(id),
-            pin: None,
-            idmap: None,
-        };
+        let id = self.next_id();
+        let shown = self.next_shown();
+        let mount = Mount::nowhere(id, shown, sb, root, source, flags);
         self.mounts.insert(id, Box::new(mount));
         id
+    }
+
+    /// A number that no mount has had.
+    pub(super) fn next_id(&mut self) -> MountId {
+        self.next += 1;
+        MountId(self.next)
+    }
+
+    /// A number that no mount has, to be shown.
+    pub(super) fn next_shown(&mut self) -> u32 {
+        self.shown.take()
     }
 
     /// Mounts `id`, which is nowhere, on a place where nothing is mounted, or in front of what is.
