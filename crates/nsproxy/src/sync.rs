@@ -62,10 +62,6 @@ mod imp {
         std::thread::yield_now();
     }
 
-    /// So often is looked whether a turn is given back before its taker sleeps: most are held for
-    /// some microseconds, less than it takes to sleep and to be woken.
-    const LOOKS: u32 = 100;
-
     /// A lock whose owner is a value instead of a borrow, so that a prepared change can carry it.
     #[derive(Default)]
     pub(crate) struct Turn {
@@ -75,12 +71,6 @@ mod imp {
 
     impl Turn {
         pub(crate) fn take(&self) {
-            for _ in 0..LOOKS {
-                if self.try_take() {
-                    return;
-                }
-                (0..20).for_each(|_| core::hint::spin_loop());
-            }
             let mut taken = self.taken.lock();
             while *taken {
                 self.free.wait(&mut taken);
