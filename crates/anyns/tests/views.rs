@@ -127,6 +127,18 @@ fn where_a_program_runs_from() {
     );
 }
 
+/// Docker's filter has no fanotify_init(2) for who may not administer the machine.
+#[test]
+fn handles_and_marks() {
+    equal_in(
+        "views-handles",
+        &[Place::Refused],
+        &[
+            "mns sh -c 'mount -t tmpfs t d; mount --bind w w; cd w; python3 -B $G/handles.py all; cd $D; python3 -B $G/handles.py'",
+        ],
+    );
+}
+
 #[test]
 fn a_full_file_system() {
     equal_in(

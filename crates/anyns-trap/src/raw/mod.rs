@@ -14,6 +14,7 @@ mod arch;
 mod birth;
 mod caps;
 mod fd;
+mod handle;
 mod ids;
 mod ipc;
 mod mount;
@@ -33,6 +34,7 @@ pub use fd::{
     open_at, place, pwrite, read, receive_descriptor, send_descriptor, write, write_segments,
 };
 pub use fd::{receive_credentials, send_credentials};
+pub use handle::{HANDLE_MAX, Handle, fanotify_mark, handle_of};
 pub use ids::{
     Ids, fs_ids, get_ids, getgroups, setfsgid, setfsuid, setgid, setgroups, setregid, setresgid,
     setresuid, setreuid, setuid,
