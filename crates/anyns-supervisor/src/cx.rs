@@ -137,6 +137,24 @@ impl<'a> Cx<'a> {
         if self.at_once { Err(Trouble::Later) } else { Ok(()) }
     }
 
+    /// Lets go of what the dead held ([`Supervisor::settle`]).
+    ///
+    /// # Errors
+    /// [`Trouble::Later`] if the call is being served at once, and somebody has died: whoever serves a
+    /// call of the dead may be waiting for the thread that this is.
+    pub(crate) fn settle(&self) -> Result<(), Trouble> {
+        if !self.at_once {
+            self.sup.settle();
+            return Ok(());
+        }
+        if self.sup.guests.any_unburied() {
+            return Err(Trouble::Later);
+        }
+        self.sup.guests.forget_zombies();
+        self.sup.settle_objects();
+        Ok(())
+    }
+
     /// Number of the call.
     pub(crate) fn nr(&self) -> i64 {
         self.nr

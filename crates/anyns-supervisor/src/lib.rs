@@ -346,6 +346,11 @@ impl Supervisor {
     /// the kernel's would be now.
     pub(crate) fn settle(&self) {
         self.guests.settle();
+        self.settle_objects();
+    }
+
+    /// The same of descriptors and mounts alone.
+    pub(crate) fn settle_objects(&self) {
         self.mounts.settle();
         if self.descriptors.len() > 0 {
             let placeholders = self.placeholders.lock().clone();

@@ -127,6 +127,17 @@ fn where_a_program_runs_from() {
     );
 }
 
+/// Where calls are stopped, the thread for which everybody stands waits for nobody: not for the dead, of
+/// whom somebody serves a call.
+#[test]
+fn killed_while_they_part() {
+    equal_in(
+        "views-killed",
+        &[Place::Refused, Place::Confined],
+        &["unshare -Ur timeout 60 python3 -B $G/killed_apart.py 3"],
+    );
+}
+
 /// Docker's filter has no fanotify_init(2) for who may not administer the machine.
 #[test]
 fn handles_and_marks() {

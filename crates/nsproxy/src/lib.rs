@@ -198,7 +198,7 @@ pub use access::{Whose, may_claim, may_read, may_signal, proc_owner};
 pub use call::{
     Change, CloneArgs, Dumpable, Exec, ExecFile, Facts, FileCaps, JoinTarget, Newborn, Switch,
     exec, exit, exit_with, prepare_clone, prepare_clone_with, prepare_exec, prepare_setns,
-    prepare_switch, prepare_unshare, setns, switch, unshare,
+    prepare_switch, prepare_unshare, setns, switch, try_exit_with, unshare,
 };
 pub use capability::{Cap, CapSet, capable, ns_capable};
 pub use cred::{Cred, SecureBits};

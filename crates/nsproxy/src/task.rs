@@ -396,6 +396,11 @@ impl Task {
         BorrowedTurn(self)
     }
 
+    /// The change lock, if nobody has it.
+    pub(crate) fn free_turn(&self) -> Option<BorrowedTurn<'_>> {
+        self.change.try_take().then(|| BorrowedTurn(self))
+    }
+
     /// Waits for the change lock and owns it.
     pub(crate) fn own_turn(self: &StdArc<Task>) -> OwnedTurn {
         self.change.take();

@@ -8,13 +8,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
 use super::{Guest, Guests};
 
 /// How long deaths are collected before they are looked at.
 const BATCH: Duration = Duration::from_millis(3);
+
+/// What the bell says among the numbers of threads.
+const BELL: u64 = u64::MAX;
+
+/// Who is dead, and no guest any more, while the model is about to change it: somebody serves a call of
+/// its, and whoever found it dead could not wait for that.
+#[derive(Debug)]
+pub(super) struct Late {
+    guests: Mutex<Vec<Arc<Guest>>>,
+    /// Wakes whoever buries.
+    bell: OwnedFd,
+}
+
+impl Late {
+    pub(super) fn new(deaths: &OwnedFd) -> Result<Late, Errno> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(deaths, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        Ok(Late { guests: Mutex::default(), bell })
+    }
+}
 
 impl Guests {
     /// Notes that `tid` is dead and its number free.
@@ -88,8 +109,30 @@ impl Guests {
         gone
     }
 
+    /// Has the model's part of a death done by who buries.
+    pub(super) fn end_later(&self, guest: &Arc<Guest>) {
+        self.late.guests.lock().push(guest.clone());
+        let _ = rustix::io::write(&self.late.bell, &1u64.to_ne_bytes());
+    }
+
+    fn end_late(&self) {
+        let _ = rustix::io::read(&self.late.bell, &mut [0; 8]);
+        let late = std::mem::take(&mut *self.late.guests.lock());
+        late.iter().for_each(|guest| self.end(guest));
+    }
+
+    /// Whether somebody has died who is not buried yet: [`Guests::settle`] may have to wait.
+    pub(crate) fn any_unburied(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.deaths, PollFlags::IN)];
+        self.dying.try_lock().is_none()
+            || !self.late.guests.lock().is_empty()
+            || !matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(0))
+    }
+
     /// Buries all that have died by now. After this the model's counts are the kernel's.
     pub(crate) fn settle(&self) {
+        self.end_late();
         if self.len() > 0 {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             while self.bury_some(Some(&now)) {}
@@ -123,6 +166,10 @@ impl Guests {
             return false;
         }
         for event in events {
+            if event.data.u64() == BELL {
+                self.end_late();
+                continue;
+            }
             let tid = event.data.u64() as i32;
             let guest = self.table.read().by_tid.get(&tid).cloned();
             match guest {

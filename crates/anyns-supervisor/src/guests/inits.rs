@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyns_trap::raw;
+use anyns_trap::{is_tracer, raw};
 use nsproxy::{PidNs, Status, Task};
 
 use super::{Guest, Guests};
@@ -27,13 +27,20 @@ impl Guests {
     }
 
     /// The model's part of a death, and whom it kills.
-    pub(super) fn end(&self, guest: &Guest) {
+    pub(super) fn end(&self, guest: &Arc<Guest>) {
         // Only its init's end: at the end of anybody else the init may be ending itself, in its own way.
         let ns = guest
             .task
             .pid_ns()
             .filter(|ns| guest.task.is_init() && !ns.is_initial() && !ns.is_dead());
-        drop(nsproxy::exit_with(&guest.task, Status::default()));
+        if is_tracer() {
+            // Whoever serves a call of its may be waiting for this thread.
+            if nsproxy::try_exit_with(&guest.task, Status::default()).is_none() {
+                return self.end_later(guest);
+            }
+        } else {
+            drop(nsproxy::exit_with(&guest.task, Status::default()));
+        }
         if let Some(ns) = ns.filter(|ns| ns.is_dead()) {
             self.kill_inside(&ns, guest.tgid);
         }

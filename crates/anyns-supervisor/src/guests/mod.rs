@@ -50,6 +50,7 @@ pub(crate) struct Guests {
     deaths: OwnedFd,
     zombies: zombie::Zombies,
     dying: Mutex<()>,
+    late: deaths::Late,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +65,8 @@ impl Guests {
     /// # Errors
     /// Those of epoll_create1(2).
     pub(crate) fn new() -> Result<Guests, Errno> {
+        let deaths = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let late = deaths::Late::new(&deaths)?;
         Ok(Guests {
             table: RwLock::default(),
             count: AtomicUsize::new(0),
@@ -73,9 +76,10 @@ impl Guests {
             numbered: AtomicUsize::new(0),
             births: Arc::default(),
             share_files: AtomicBool::new(false),
-            deaths: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            deaths,
             zombies: zombie::Zombies::default(),
             dying: Mutex::new(()),
+            late,
         })
     }
 

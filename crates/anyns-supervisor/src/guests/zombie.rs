@@ -73,7 +73,7 @@ impl Guests {
     }
 
     /// The same for all of them.
-    pub(super) fn forget_zombies(&self) {
+    pub(crate) fn forget_zombies(&self) {
         let tids: Vec<i32> = self.zombies.by_tid.lock().keys().copied().collect();
         tids.into_iter().for_each(|tid| self.forget_zombie(tid));
     }

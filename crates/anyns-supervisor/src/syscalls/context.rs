@@ -213,7 +213,7 @@ pub(crate) fn fsmount(cx: &mut Cx<'_>) -> Served {
     }
     let with = MountFlags::from_attributes(attributes.into()).ok_or(Errno::INVAL)?;
     // Trees whose descriptors are closed count no more.
-    cx.sup.settle();
+    cx.settle()?;
     let context = context(cx, cx.int(0))?;
     let mut state = context.state.lock();
     let (sb, root) = match &state.phase {

@@ -28,7 +28,7 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
         cx.may_wait()?;
     }
     let mut met = cx.meet()?.with_siblings();
-    cx.sup.settle();
+    cx.settle()?;
     // Who is in a mount namespace of its own has directories of its own.
     let apart = flags.contains(CloneFlags::NEWNS) && met.task.shares_directories();
     let can_be_virtual = parts_directories(cx, &met.task, flags);
@@ -148,7 +148,7 @@ pub(crate) fn setns(cx: &mut Cx<'_>) -> Served {
     // `nstype` is an `int`.
     let wanted = u64::from(cx.int(1) as u32);
     let mut met = cx.meet()?.with_siblings();
-    cx.sup.settle();
+    cx.settle()?;
     let change = match thing {
         Thing::Namespace(namespace) => {
             nsproxy::prepare_setns(&met.task, JoinTarget::Namespace(&namespace), wanted)?

@@ -164,7 +164,7 @@ fn born(cx: &mut Cx<'_>, args: &CloneArgs, edit: Edit) -> Served {
     let below = args.flags.contains(CloneFlags::NEWPID) || bears_below(&met.task);
     if args.flags.intersects(CloneFlags::NAMESPACES) {
         // The dead do not count against the limits.
-        cx.sup.settle();
+        cx.settle()?;
     }
     cx.sup.guests.look_at_inits(&met.task);
     let numbers = chosen_numbers(cx, args)?;

@@ -84,7 +84,7 @@ pub(crate) fn open_tree(cx: &mut Cx<'_>) -> Served {
     match (asked, found.fd) {
         (OpenTree::Clone { recursive }, _) => {
             // Trees whose descriptors are closed count no more.
-            cx.sup.settle();
+            cx.settle()?;
             let files = &cx.sup.mounts.files();
             let tree = nsproxy::open_tree(&met.task, files, &found.place, recursive)?;
             hand_tree(cx, tree, cloexec)

@@ -66,7 +66,7 @@ thread_local! {
 }
 
 /// Whether the calling thread is a tracer, which must wait for no guest.
-pub(crate) fn is_tracer() -> bool {
+pub fn is_tracer() -> bool {
     TRACES.get()
 }
 

@@ -46,6 +46,17 @@ pub fn exit(task: &StdArc<Task>) {
 /// Waits for a [`Change`](crate::Change) of the task that is being prepared.
 pub fn exit_with(task: &StdArc<Task>, status: Status) -> Vec<StdArc<Task>> {
     let _turn = task.turn();
+    end(task, status)
+}
+
+/// The same, unless a [`Change`](crate::Change) of the task is being prepared: then nothing has
+/// happened. For whoever must not wait.
+pub fn try_exit_with(task: &StdArc<Task>, status: Status) -> Option<Vec<StdArc<Task>>> {
+    let _turn = task.free_turn()?;
+    Some(end(task, status))
+}
+
+fn end(task: &StdArc<Task>, status: Status) -> Vec<StdArc<Task>> {
     task.give_up_shares();
     task.leave_undo();
     task.leave_segments();

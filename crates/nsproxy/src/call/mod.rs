@@ -17,7 +17,7 @@ pub use change::Change;
 pub use clone::{Facts, Newborn, prepare_clone, prepare_clone_with};
 pub use clone_args::CloneArgs;
 pub use exec::{Exec, ExecFile, FileCaps, exec, prepare_exec};
-pub use exit::{exit, exit_with};
+pub use exit::{exit, exit_with, try_exit_with};
 pub use setns::{Dumpable, JoinTarget, prepare_setns, setns};
 pub use switch::{Switch, prepare_switch, switch};
 pub use unshare::{prepare_unshare, unshare};
