@@ -6,7 +6,7 @@ mod harness;
 
 use harness::normal::Normal;
 use harness::same::{Scripts, same};
-use harness::{Place, roots};
+use harness::{Line, Place, Scratch, is_root, roots, run};
 
 /// `mns` goes on as root in mount and user namespaces of its own; `i` shows what is mounted below a
 /// path, without numbers of mounts.
@@ -47,7 +47,7 @@ fn mounts() {
             "mns sh -c 'mount -t tmpfs t d; exec 8<d; cd d; mkdir e; cd e; umount $D; umount -l $D; pwd; touch x && ls; ls $D; ls /proc/self/fd/8/; ls ..'",
             "mns sh -c 'mount -t tmpfs t d; cd d; mkdir -p a/b/c; ln -s a/b l; ln -s $D/a abs; ln -s ../../../../../../../etc up; cd l/c; pwd; pwd -P; ls $D/abs $D/l/.. ; head -c0 $D/up/passwd && echo up; readlink -f $D/l/c ../../../l | sed s,.*home,H,'",
             "mns sh -c 'mount -t tmpfs t d; cd d; echo a >f; ln f g; ln -s f s; mkdir m; mv f m/; chmod 640 g; chown 0:0 g; touch -d @1 g; truncate -s 10 g; stat -c \"%n %a %s %h %F\" g s m/f; mkfifo p; mknod q p; rm g; rmdir m; ls -l | cut -c1-10 | grep -v total; rm -r m; ls; ln $W/file x; mv $W/file y; ls . $W; cp -a /etc/hostname h; test -s h && echo h'",
-            "mns sh -c 'mount -t proc p d; ls d | grep -c self; mount -t sysfs s d && ls d | head -n1; mount -t devpts p d; ls d; mount -t ramfs r d; touch d/x; ls d; mount -t mqueue m d; ls d'",
+            "mns sh -c 'mount -t proc p d; ls d | grep -c self; mount -t sysfs s d && ls d | head -n1; mount -t devpts p d; ls d; python3 -c \"import os; print([(e.name, e.is_symlink(), e.is_dir()) for e in os.scandir(chr(100))])\"; find d -type c; mount -t ramfs r d; touch d/x; ls d; mount -t mqueue m d; ls d'",
             "mns python3 -c 'import os; os.chdir(\"d\"); os.mkdir(\"a\"); os.chdir(\"a\"); os.rmdir(\"../a\"); print(os.path.exists(\"/proc/self/cwd\"), os.readlink(\"/proc/self/cwd\")[-11:]); os.getcwd()' 2>&1 | tail -n2",
             "mns sh -c 'mount -t tmpfs t d; python3 -c \"import socket,os; s=socket.socket(socket.AF_UNIX); s.bind(\\\"d/s\\\"); s.listen(); c=socket.socket(socket.AF_UNIX); c.connect(\\\"d/s\\\"); print(os.listdir(\\\"d\\\"))\"; ls d'; ls d",
             "mns sh -c 'mount -t tmpfs t d; (cd d; git init -q g; cd g; echo x >x; git add x; git -c user.name=a -c user.email=b commit -qm m; git log --format=%s; git status --short); tar -C d -cf w/t.tar g; tar -tf w/t.tar | head -n1; find d -maxdepth 2 -newer w/file | sort | head -n3'",
@@ -136,6 +136,23 @@ fn killed_while_they_part() {
         &[Place::Refused, Place::Confined],
         &["unshare -Ur timeout 60 python3 -B $G/killed_apart.py 3"],
     );
+}
+
+/// Landlock binds whoever opens a file, which is not its guest where the mounts are the guest's own.
+#[test]
+fn landlocked() {
+    let hosted = &[Place::Refused, Place::Confined];
+    equal_in("views-landlocked", hosted, &["cd w; python3 -B $G/landlocked.py"]);
+    let scratch = Scratch::new("views-landlock");
+    let guest = scratch.file("landlocked.py", include_str!("guests/landlocked.py"));
+    let script = format!("mount -t tmpfs t /mnt; python3 -B {} version", guest.display());
+    for &place in hosted {
+        if is_root() {
+            let outcome =
+                run(&scratch, place, &Line::sh(&format!("unshare -Urm sh -c '{script}'")));
+            assert_eq!(outcome.stdout, "ENOTSUP\n", "{place:?}: {}", outcome.text());
+        }
+    }
 }
 
 /// Docker's filter has no fanotify_init(2) for who may not administer the machine.

@@ -92,6 +92,24 @@ impl Guest {
         self.group.program()
     }
 
+    /// Notes that it has restricted itself by Landlock, which its children inherit.
+    pub(crate) fn note_landlocked(&self) {
+        self.group.note_landlocked();
+    }
+
+    /// Whether it has, or one that it comes from.
+    pub(crate) fn is_landlocked(&self) -> bool {
+        self.group.is_landlocked()
+    }
+
+    /// Notes what a new process has from the one that made it.
+    pub(crate) fn inherit(&self, parent: &Guest) {
+        self.runs(parent.program());
+        if parent.is_landlocked() {
+            self.note_landlocked();
+        }
+    }
+
     /// Notes what its process runs from now on.
     pub(crate) fn runs(&self, program: Option<Arc<Program>>) {
         self.group.runs(program);

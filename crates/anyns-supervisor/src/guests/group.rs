@@ -30,6 +30,8 @@ pub(crate) struct Group {
     members: Mutex<BTreeSet<i32>>,
     quiet: Mutex<Option<Quiet>>,
     program: Mutex<Option<Arc<Program>>>,
+    /// One of its threads has restricted itself by Landlock, or an ancestor's.
+    landlocked: AtomicBool,
 }
 
 /// What is known of a group that has threads beside those in the table.
@@ -63,7 +65,18 @@ impl Group {
             members: Mutex::default(),
             quiet: Mutex::new(None),
             program: Mutex::new(None),
+            landlocked: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a thread of it has restricted itself by Landlock: the others might be its children,
+    /// so that all of them count as restricted.
+    pub(super) fn note_landlocked(&self) {
+        self.landlocked.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_landlocked(&self) -> bool {
+        self.landlocked.load(Ordering::Acquire)
     }
 
     /// What it runs, if that was found among other mounts than the host's.

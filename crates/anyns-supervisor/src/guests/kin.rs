@@ -114,6 +114,7 @@ impl Guests {
                 let newborn = nsproxy::prepare_clone(&parent.task, &CloneArgs::fork()).ok()?;
                 let guest = self.enter(tid, tgid, newborn.commit_as(tid as u32)).ok()?;
                 guest.note_maker(&parent.task);
+                guest.inherit(&parent);
                 self.kill_if_dead(&guest);
                 guest
             }

@@ -102,6 +102,10 @@ impl Sight for Cx<'_> {
         self.lift(directory, Need::SEARCH)
     }
 
+    fn is_landlocked(&self) -> bool {
+        self.guest().is_some_and(|guest| guest.is_landlocked())
+    }
+
     fn hosts(&self) -> Option<Tree> {
         self.sup.hosts_tree()
     }

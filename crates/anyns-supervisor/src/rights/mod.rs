@@ -178,9 +178,13 @@ impl Cx<'_> {
     /// Whether modes do not bind the caller, at least where it only looks.
     pub(crate) fn overrides(&self) -> bool {
         self.inside().is_some_and(|guest| {
-            guest.task.with_cred(|cred| {
-                [Cap::DAC_OVERRIDE, Cap::DAC_READ_SEARCH].iter().any(|cap| cred.effective.has(*cap))
-            })
+            // What keeps it out may be its own rules.
+            !guest.is_landlocked()
+                && guest.task.with_cred(|cred| {
+                    [Cap::DAC_OVERRIDE, Cap::DAC_READ_SEARCH]
+                        .iter()
+                        .any(|cap| cred.effective.has(*cap))
+                })
         })
     }
 

@@ -158,7 +158,11 @@ fn kind(kind: rustix::fs::FileType) -> u8 {
         rustix::fs::FileType::Directory => libc::DT_DIR,
         rustix::fs::FileType::Symlink => libc::DT_LNK,
         rustix::fs::FileType::RegularFile => libc::DT_REG,
-        _ => libc::DT_UNKNOWN,
+        rustix::fs::FileType::CharacterDevice => libc::DT_CHR,
+        rustix::fs::FileType::BlockDevice => libc::DT_BLK,
+        rustix::fs::FileType::Fifo => libc::DT_FIFO,
+        rustix::fs::FileType::Socket => libc::DT_SOCK,
+        rustix::fs::FileType::Unknown => libc::DT_UNKNOWN,
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod getdents;
 pub(crate) mod handle;
 pub(crate) mod ids;
 pub(crate) mod ioctl;
+pub(crate) mod landlock;
 pub(crate) mod message;
 pub(crate) mod mount;
 pub(crate) mod mq;

@@ -8,6 +8,7 @@ use nsproxy::{AnyNamespace, FsType, Kind, MountMode, Mounter, Scope, UmountFlags
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::landlock::may_mount;
 use crate::cx::{Cx, Met, Served, Verdict};
 use crate::descriptors::Given as Thing;
 use crate::mounts::{Given, WithNamespace};
@@ -46,6 +47,7 @@ pub(crate) fn mount(cx: &mut Cx<'_>) -> Served {
     let options = options(cx, data)?;
     let path = cx.path(target)?;
     let place = cx.find(libc::AT_FDCWD, &path, true)?;
+    may_mount(cx)?;
     let (mounter, mode) = nsproxy::begin_mount(&met.task, flags)?;
     let target = in_model(cx, &met, &place)?;
     let files = &cx.sup.mounts.files();
@@ -176,6 +178,7 @@ pub(crate) fn umount(cx: &mut Cx<'_>) -> Served {
         cx.sup.mounts.is_open(&proxy.mnt, &target, &processes)
     };
     let change = nsproxy::prepare_umount(&met.task, target, flags)?;
+    may_mount(cx)?;
     if open {
         return Err(Errno::BUSY.into());
     }
@@ -190,6 +193,7 @@ pub(crate) fn pivot_root(cx: &mut Cx<'_>) -> Served {
     let mounter = Mounter::of(&met.task, "pivot_root")?;
     let new = directory(cx, &met, cx.arg(0))?;
     let old = directory(cx, &met, cx.arg(1))?;
+    may_mount(cx)?;
     let change = mounter.pivot_root(&cx.sup.mounts.files(), &new, &old)?;
     // Who stands on the old root is on the new one from now on, whatever the host says.
     let root = met.task.root().ok_or(Trouble::Gone)?;

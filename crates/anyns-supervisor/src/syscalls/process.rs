@@ -267,7 +267,7 @@ impl Birth for Alike {
                     && let Some(parent) = sup.find_guest(parent.0)
                 {
                     sup.mounts.note_fork(parent.tgid, child.0);
-                    guest.runs(parent.program());
+                    guest.inherit(&parent);
                 }
                 sup.guests.kill_if_dead(&guest);
             }
@@ -347,7 +347,9 @@ fn introduce(
     if let Some(guest) = entered {
         if tgid == child {
             cx.sup.mounts.note_fork(met.tgid, child);
-            guest.runs(cx.guest().and_then(|parent| parent.program()));
+            if let Some(parent) = cx.guest() {
+                guest.inherit(parent);
+            }
         }
         if args.flags.contains(CloneFlags::NEWNS)
             && let Some(tree) = cx.sup.any_tree_of(&met.task)

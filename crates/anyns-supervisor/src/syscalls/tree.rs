@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use nsproxy::{IdmapFile, MountAttr, Mounter, OpenTree};
 use rustix::io::Errno;
 
+use super::landlock::may_mount;
 use super::mount::{concerned, in_model};
 use crate::cx::{Cx, Met, Served, Verdict};
 use crate::descriptors::{Given, Thing};
@@ -101,6 +102,7 @@ pub(crate) fn open_tree(cx: &mut Cx<'_>) -> Served {
 
 /// Gives the caller a descriptor that stands for a tree.
 pub(super) fn hand_tree(cx: &Cx<'_>, tree: nsproxy::DetachedTree, cloexec: bool) -> Served {
+    may_mount(cx)?;
     // What it shows may be something that the host does not.
     if let Some(proxy) = cx.guest().and_then(|guest| guest.task.nsproxy()) {
         cx.sup.mounts.stray(&proxy.mnt);
@@ -119,6 +121,7 @@ pub(crate) fn move_mount(cx: &mut Cx<'_>) -> Served {
     let from = named(cx, &met, (cx.int(0), cx.arg(1)), how)?;
     let how = Lookup { follow: has(T_SYMLINKS), empty: has(T_EMPTY_PATH) };
     let to = named(cx, &met, (cx.int(2), cx.arg(3)), how)?;
+    may_mount(cx)?;
     mounter.move_mount(&cx.sup.mounts.files(), &from.place, &to.place, onto)?.commit();
     Ok(Verdict::Return(0))
 }

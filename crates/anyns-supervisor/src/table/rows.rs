@@ -6,9 +6,9 @@ use anyns_trap::raw;
 use crate::abi::LegacyPathCalls as Legacy;
 use crate::syscalls::{
     attrs, by_descriptor, caps, chown, context, directory, ends, exec, getdents, handle, ids,
-    ioctl, message, mount, mq, msg, names, namespaces, open, owner, path, pids, prctl, process,
-    readlink, sem, shm, signal, socket, stat, statfs, statmount, subject, transfer, tree, uts,
-    watch, xattr,
+    ioctl, landlock, message, mount, mq, msg, names, namespaces, open, owner, path, pids, prctl,
+    process, readlink, sem, shm, signal, socket, stat, statfs, statmount, subject, transfer, tree,
+    uts, watch, xattr,
 };
 
 use super::{Entry, When, about, call, some};
@@ -82,6 +82,8 @@ const TRACE_ANEW: &[u32] = &[libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
 pub(super) const ALWAYS: &[Entry] = &[
     // Namespaces.
     call(libc::SYS_unshare, namespaces::unshare, "unshare").at_once().brief(),
+    call(libc::SYS_landlock_create_ruleset, landlock::create_ruleset, "landlock_create_ruleset"),
+    call(libc::SYS_landlock_restrict_self, landlock::restrict_self, "landlock_restrict_self"),
     call(libc::SYS_setns, namespaces::setns, "setns").at_once().brief(),
     // Births and new programs. Stopped for every task, so that a tree whose supervisor is gone
     // cannot grow.

@@ -107,6 +107,11 @@ pub(crate) trait Sight {
         false
     }
 
+    /// Whether it has restricted itself by Landlock, which does not bind us.
+    fn is_landlocked(&self) -> bool {
+        false
+    }
+
     /// The mounts of the host.
     fn hosts(&self) -> Option<Tree> {
         None

@@ -223,6 +223,9 @@ impl<'a> Walk<'a> {
         resolve: ResolveFlags,
     ) -> Result<Walk<'a>, Lost> {
         let scene = who.scene.ok_or(Errno::INVAL)?;
+        if !path.is_empty() && who.sight.is_landlocked() {
+            return Err(Errno::ACCESS.into());
+        }
         let absolute = path.starts_with(b"/");
         if absolute && resolve.contains(ResolveFlags::BENEATH) {
             return Err(Errno::XDEV.into());
