@@ -76,11 +76,11 @@ const BUBBLEWRAP: (&str, &str) = (
 
 /// An overlay, also in a container whose own files are one: there a whiteout cannot be a device.
 const OVERLAY: (&str, &str) = (
-    "test -w /tmp && cd /tmp || cd /dev/shm; mkdir o; \
-     anyns run -- unshare -Urm sh -c 'cd o; mkdir l u w m l/d; echo low > l/f; echo x > l/g; \
+    "test -w /tmp && cd /tmp || cd /dev/shm; export O=o.$$; mkdir $O; \
+     anyns run -- unshare -Urm sh -c 'cd $O; mkdir l u w m l/d; echo low > l/f; echo x > l/g; \
      mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; echo more >> m/f; rm m/g; touch m/d/new; \
      cat m/f l/f; ls m m/d u; umount m; mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; \
-     cat m/g; mv m/f m/g; ls m'; rm -r o",
+     cat m/g; mv m/f m/g; ls m'; rm -r $O",
     "low\nmore\nlow\nm:\nd\nf\n\nm/d:\nnew\n\nu:\nd\nf\ng\n\
      cat: m/g: No such file or directory\nd\ng\n",
 );

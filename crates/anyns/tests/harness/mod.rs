@@ -83,7 +83,15 @@ impl Scratch {
     /// Makes `home` anew, empty and owned by the ordinary user.
     pub fn fresh_home(&self) -> PathBuf {
         let home = self.root.join("home");
-        let _ = fs::remove_dir_all(&home);
+        // What a supervisor kept there may be going at the same moment.
+        for _ in 0..100 {
+            match fs::remove_dir_all(&home) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                _ => break,
+            }
+        }
         fs::create_dir(&home).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
         give(&home);
