@@ -74,8 +74,7 @@ impl Last {
 /// A file of `/proc/TID` as text. A thread may have any bytes for a name.
 pub(crate) fn of_thread(tid: Tid, name: &str) -> Result<String, Errno> {
     let bytes = record(&format!("/proc/{tid}/{name}"))?;
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

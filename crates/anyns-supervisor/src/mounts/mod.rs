@@ -187,6 +187,14 @@ impl Mounts {
         }
     }
 
+    /// The devpts that a file system of a guest's is.
+    pub(crate) fn terminals(&self, super_id: u64) -> Option<Arc<Pts>> {
+        match &*self.made.get(super_id)? {
+            What::Devpts(pts) => Some(pts.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether a directory is the one that a mount shows, or below it.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use crate::abi::dirent;
 use crate::cx::{Cx, Served, Verdict};
-use crate::mounts::{Pts, What};
+use crate::mounts::Pts;
 use crate::procfs::{self, Listed, Node};
 use crate::trouble::Trouble;
 use crate::vfs::{self, Sight};
@@ -97,10 +97,7 @@ fn choice<'a>(cx: &Cx<'a>, fd: i32) -> Result<Option<Choice<'a>>, Trouble> {
 /// The devpts of a guest's that a descriptor is of.
 fn terminals(cx: &Cx<'_>, fd: i32) -> Option<Arc<Pts>> {
     let place = vfs::find_descriptor(cx.seeker(), fd).ok()?;
-    match &*cx.sup.mounts.made(place.seen_through()?.sb.id())? {
-        What::Devpts(pts) => Some(Arc::clone(pts)),
-        _ => None,
-    }
+    cx.sup.mounts.terminals(place.seen_through()?.sb.id())
 }
 
 /// The open file behind a guest's descriptor.

@@ -16,7 +16,7 @@ use super::overlay::{overlay, put, to_write};
 use super::queue;
 use super::seen::{has, kind, names_change, takes_names, writable};
 use crate::cx::{Cx, Served, Verdict};
-use crate::mounts::{Identity, Pts, What};
+use crate::mounts::{Identity, Pts};
 use crate::procfs::{self, Node};
 use crate::rights::Need;
 use crate::trouble::Trouble;
@@ -367,8 +367,7 @@ fn device(cx: &mut Cx<'_>, place: &Place, flags: OFlags) -> Result<Option<OwnedF
         return Ok(None);
     }
     let sb = place.seen_through().map(|mount| mount.sb.id());
-    let made = sb.and_then(|sb| cx.sup.mounts.made(sb));
-    let Some(What::Devpts(pts)) = made.as_deref() else { return Ok(None) };
+    let Some(pts) = sb.and_then(|sb| cx.sup.mounts.terminals(sb)) else { return Ok(None) };
     // Who may open what has its attributes may open it.
     drop(open_as(cx, place.object(), flags - OFlags::TRUNC)?);
     let master = pts.open_ptmx(flags)?;

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use crate::cx::Cx;
 use crate::mounts::{Mqueue, What};
-use crate::procfs::{descriptor_path, read_limit};
+use crate::procfs::descriptor_path;
+use crate::syscalls::mq;
 use crate::trouble::Trouble;
 use crate::vfs::Place;
 
@@ -44,26 +45,16 @@ pub(crate) fn open(
     mode: Option<u32>,
 ) -> Result<OwnedFd, Trouble> {
     let task = &cx.guest().ok_or(Errno::SRCH)?.task;
-    let limit = mode.and_then(|_| read_limit(cx.tid(), "Max msgqueue size"));
     let how = MqOpen {
         access: (flags.bits() & libc::O_ACCMODE as u32) as u8,
         create: mode.is_some(),
         exclusive: flags.contains(OFlags::EXCL),
         mode: mode.unwrap_or(0),
         attributes: None,
-        limit: limit.filter(|limit| *limit != u64::MAX),
+        limit: mode.and_then(|_| mq::limit(cx)),
     };
-    let mut ours = cx.sup.ipc.queues.lock();
-    ours.settle();
-    let is_known = || queues.mount.files().iter().any(|(known, _)| known == name);
-    let known = is_known();
-    let open = queues.mount.open(task, name, &how)?;
-    let opened = ours.open(&open.queue, flags.bits() as i32);
-    if opened.is_err() && !known {
-        // What the host refuses to make has never been.
-        let _ = queues.mount.unlink(task, name);
-    }
-    Ok(opened?)
+    let open = || queues.mount.open(task, name, &how);
+    mq::open_whole(cx, flags.bits() as i32, open, || queues.mount.unlink(task, name))
 }
 
 /// Removes the queue of a name.

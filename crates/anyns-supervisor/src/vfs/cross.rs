@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::scene::{CWD_NUMBER, Standing};
 use super::walk::{Among, Walk, open_in, open_path};
 use super::{Lost, Scene};
-use crate::mounts::{Identity, Key, Mqueue, Overlay, Pts, What};
+use crate::mounts::{Identity, Key, Overlay, What};
 use crate::procfs::{self, Node};
 
 /// What came of an attempt to go up.
@@ -104,31 +104,24 @@ impl Walk<'_> {
         among.and_then(Among::shows).is_some_and(|mount| mount.is_choosy)
     }
 
-    /// The devpts of a guest's in which the walk stands.
-    pub(super) fn terminals(&self) -> Option<Arc<Pts>> {
+    /// The file system in which the walk stands, if it is one of a guest's of which not all is shown
+    /// that the host has there.
+    pub(super) fn choosy(&self) -> Option<Arc<What>> {
         let mount = self.among.as_ref()?.shows().filter(|mount| mount.is_choosy)?;
-        match &*self.who.scene?.mounts.made(mount.sb.id())? {
-            What::Devpts(pts) => Some(Arc::clone(pts)),
-            _ => None,
-        }
-    }
-
-    /// The mqueue of a guest's in which the walk stands.
-    pub(super) fn queues(&self) -> Option<Arc<Mqueue>> {
-        let mount = self.among.as_ref()?.shows().filter(|mount| mount.is_choosy)?;
-        match &*self.who.scene?.mounts.made(mount.sb.id())? {
-            What::Mqueue(queues) => Some(Arc::clone(queues)),
-            _ => None,
-        }
+        self.who.scene?.mounts.made(mount.sb.id())
     }
 
     /// What a name means in such a file system; none in all others.
     pub(super) fn chosen(&self, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-        if let Some(queues) = self.queues() {
-            queues.refresh()?;
-            return Ok(None);
-        }
-        let Some(pts) = self.terminals() else { return Ok(None) };
+        let made = self.choosy();
+        let pts = match made.as_deref() {
+            Some(What::Devpts(pts)) => pts,
+            Some(What::Mqueue(queues)) => {
+                queues.refresh()?;
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        };
         if name == b"ptmx" {
             return open_path(rustix::fs::CWD, c"/dev/ptmx", false).map(Some);
         }

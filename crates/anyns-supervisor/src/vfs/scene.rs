@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::{Backed, Program, Tree, View};
-use crate::mounts::{Detached, Identity, Moment, Mounts, Number, Pts, What, below};
+use crate::mounts::{Detached, Identity, Moment, Mounts, Number, Pts, below};
 use crate::procfs;
 
 /// Stands for the working directory where descriptors have numbers.
@@ -242,7 +242,7 @@ fn may_show(
     }
     // Masters of terminals are of the host's own multiplexer, wherever it lies.
     if mount.is_choosy
-        && let Some(What::Devpts(_)) = mounts.made(mount.sb.id()).as_deref()
+        && mounts.terminals(mount.sb.id()).is_some()
         && let stat = rustix::fs::fstat(fd)?
         && Pts::is_multiplexer(&stat)
     {

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::scene::Standing;
 use super::trail::child;
 use super::{Backed, Lost, Parent, Place, Seeker, View};
-use crate::mounts::Identity;
+use crate::mounts::{Identity, What};
 use crate::procfs::Node;
 
 /// Symbolic links followed before ELOOP, as in path_resolution(7).
@@ -291,16 +291,17 @@ impl<'a> Walk<'a> {
             return Err(Errno::NOTDIR.into());
         }
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let real = self.overlay().and_then(|overlay| match is_directory {
+        let real = match self.choosy().as_deref() {
             // One that was removed shows what is left of it.
-            true => overlay.attributes(&self.here).ok(),
-            false => overlay.latest(&self.here, &stat).and_then(|real| {
+            Some(What::Overlay(overlay)) if is_directory => overlay.attributes(&self.here).ok(),
+            Some(What::Overlay(overlay)) => overlay.latest(&self.here, &stat).and_then(|real| {
                 let stat = rustix::fs::fstat(&real).ok()?;
                 Some((real, stat))
             }),
-        });
-        let real = real.or_else(|| self.terminals()?.attributes(&stat));
-        let real = real.or_else(|| self.queues()?.attributes(&stat));
+            Some(What::Devpts(pts)) => pts.attributes(&stat),
+            Some(What::Mqueue(queues)) => queues.attributes(&stat),
+            _ => None,
+        };
         let (real, stat) = real.map_or((None, stat), |(real, stat)| (Some(real), stat));
         let node = self.trail.as_deref().map(Node::from_trail);
         let Walk { here, barred, moved, among, .. } = self;

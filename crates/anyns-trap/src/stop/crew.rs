@@ -77,10 +77,10 @@ impl Crew {
     /// Serves a call on the tracer, or gives it back where that has to wait for somebody.
     pub(super) fn serve_at_once(&self, call: Call, cpu: usize) -> Option<Job> {
         let job = |call, intact| Some(Job { call, cpu, intact });
-        if call.nr() == libc::SYS_rt_sigaction || filters::installs(&call).is_some() {
-            return job(call, false);
-        }
-        if !sigsys::is_intact(&call, &self.stats) {
+        if call.nr() == libc::SYS_rt_sigaction
+            || filters::installs(&call).is_some()
+            || !sigsys::is_intact(&call, &self.stats)
+        {
             return job(call, false);
         }
         if let Some(errno) = call.slot().and_then(|slot| filters::refusal(&call, &slot)) {

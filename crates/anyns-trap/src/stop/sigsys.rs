@@ -183,13 +183,9 @@ pub(super) fn is_intact(call: &Call, stats: &Last) -> bool {
 fn caught(tid: Tid, stats: &Last) -> bool {
     let stat = stats.read(format!("/proc/{tid}/task/{tid}/stat")).unwrap_or_default();
     // The 34th field (proc_pid_stat(5)); the third comes behind the name, which may be any bytes.
-    let rest =
-        stat.windows(2).rposition(|pair| pair == b") ").map_or(&[][..], |at| &stat[at + 2..]);
-    let caught = rest.split(|byte| *byte == b' ').nth(31).and_then(|word| {
-        let word = std::str::from_utf8(word).ok()?;
-        word.parse::<u64>().ok()
-    });
-    caught.is_some_and(|set| set & BIT != 0)
+    let stat = String::from_utf8_lossy(&stat);
+    let caught = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(31));
+    caught.and_then(|word| word.parse::<u64>().ok()).is_some_and(|set| set & BIT != 0)
 }
 
 /// Has the caller set an action.

@@ -190,6 +190,8 @@ pub struct OpenMq {
     pub reads: bool,
     /// Messages may be sent.
     pub writes: bool,
+    /// The call has made it.
+    pub made: bool,
 }
 
 /// mq_open(2). `name` is as the system call has it: the library has taken off the slash.
@@ -259,7 +261,7 @@ pub(super) fn open_in(
         _bytes: bytes,
     });
     names.insert(Vec::from(name), StdArc::clone(&queue));
-    Ok(OpenMq { queue, reads, writes })
+    Ok(OpenMq { queue, reads, writes, made: true })
 }
 
 /// Opens a queue that is there.
@@ -276,7 +278,7 @@ pub(super) fn open_known(
         return Err(Rule::MqAccessInvalid.refuse());
     }
     queue.permits(cred, reads, writes)?;
-    Ok(OpenMq { queue: StdArc::clone(queue), reads, writes })
+    Ok(OpenMq { queue: StdArc::clone(queue), reads, writes, made: false })
 }
 
 fn attribute(wanted: i64, limit: u32) -> Result<u32, Refusal> {
