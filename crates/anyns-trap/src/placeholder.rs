@@ -17,6 +17,8 @@
 
 mod pipe;
 mod selftest;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 

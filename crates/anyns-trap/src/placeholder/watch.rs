@@ -35,6 +35,10 @@ const EAGER_LOOKS: u32 = 3;
 const DOZE_FROM: Duration = Duration::from_millis(2);
 const DOZE_UP_TO: Duration = Duration::from_millis(256);
 
+/// What events of the two descriptors say that are no entry's ([`tag`]): no descriptor has these numbers.
+const SIGNALS: u64 = u64::MAX;
+const BELL: u64 = u64::MAX - 1;
+
 #[derive(Default)]
 struct Table {
     /// By our end's descriptor number, which is what signals carry.
@@ -97,8 +101,8 @@ impl Watch {
         let signals = sys::signalfd(&[signal(), libc::SIGIO])?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        for fd in [&signals, &bell] {
-            epoll::add(&epoll, fd, EventData::new_u64(fd.as_raw_fd() as u64), EventFlags::IN)?;
+        for (fd, tag) in [(&signals, SIGNALS), (&bell, BELL)] {
+            epoll::add(&epoll, fd, EventData::new_u64(tag), EventFlags::IN)?;
         }
         let reaper = Arc::clone(&judge);
         // No call is ever told here, but traces need somewhere to report exits to.
@@ -143,8 +147,8 @@ impl Watch {
             }
         }
         // Only hang-ups (and, for a write end, errors) are told without being asked for.
-        let added =
-            epoll::add(&self.epoll, &ours, EventData::new_u64(fd as u64), EventFlags::empty());
+        let data = EventData::new_u64(tag(token, fd));
+        let added = epoll::add(&self.epoll, &ours, data, EventFlags::empty());
         if added.is_err() {
             self.table.lock().entries.remove(&fd);
         }
@@ -166,14 +170,18 @@ impl Watch {
             events.clear();
             let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref());
             for event in &events {
-                let fd = event.data.u64() as RawFd;
-                if fd == self.signals.as_raw_fd() {
-                    self.hear(&mut searches, Vec::new());
-                } else if fd == self.bell.as_raw_fd() {
-                    let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
-                } else {
-                    searches.retain(|search| search.fd != fd);
-                    self.close(fd);
+                match event.data.u64() {
+                    SIGNALS => {
+                        self.hear(&mut searches, Vec::new());
+                    }
+                    BELL => {
+                        let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
+                    }
+                    tag => {
+                        if let Some(fd) = self.close_tagged(tag) {
+                            searches.retain(|search| search.fd != fd);
+                        }
+                    }
                 }
             }
             if !events.is_empty() {
@@ -248,35 +256,34 @@ impl Watch {
             let mut look = [PollFd::new(&ours, PollFlags::empty())];
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             if matches!(poll(&mut look, Some(&now)), Ok(1..)) {
-                self.close_if(fd, &ours);
+                self.close(fd, |entry| Arc::ptr_eq(&entry.ours, &ours));
             }
         }
         // What the thread has taken out of the table it may not have told of yet.
         drop(self.closing.lock());
     }
 
-    /// Closes an entry if it is still the one that was looked at.
-    fn close_if(&self, fd: RawFd, ours: &Arc<OwnedFd>) {
-        let same = {
-            let table = self.table.lock();
-            table.entries.get(&fd).is_some_and(|entry| Arc::ptr_eq(&entry.ours, ours))
-        };
-        // We hold the descriptor, so no other entry can have its number meanwhile.
-        if same {
-            self.close(fd);
-        }
+    /// The last copy of the guest's end that an event is about is gone; says which number ours had.
+    /// Nothing if that was told of already: the number may be another entry's by now.
+    fn close_tagged(&self, event: u64) -> Option<RawFd> {
+        let fd = event as u32 as RawFd;
+        self.close(fd, |entry| tag(entry.token, fd) == event).then_some(fd)
     }
 
-    /// The last copy of the guest's end is gone.
-    fn close(&self, fd: RawFd) {
+    /// The last copy of the guest's end is gone, if the entry with this number is the one that is meant.
+    fn close(&self, fd: RawFd, is_meant: impl FnOnce(&Entry) -> bool) -> bool {
         let _closing = self.closing.lock();
-        let entry = self.table.lock().entries.remove(&fd);
-        if let Some(entry) = entry {
-            let _ = epoll::delete(&self.epoll, &entry.ours);
-            let token = entry.token;
-            drop(entry);
-            self.judge.closed(token);
-        }
+        let entry = {
+            let mut table = self.table.lock();
+            let meant = table.entries.get(&fd).is_some_and(is_meant);
+            meant.then(|| table.entries.remove(&fd)).flatten()
+        };
+        let Some(entry) = entry else { return false };
+        let _ = epoll::delete(&self.epoll, &entry.ours);
+        let token = entry.token;
+        drop(entry);
+        self.judge.closed(token);
+        true
     }
 
     /// Looks for writers of one file; false when the search is over. Says which files' writers it
@@ -322,7 +329,7 @@ impl Watch {
                 }
                 Outcome::Close => {
                     drop(ours);
-                    self.close(search.fd);
+                    self.close(search.fd, |entry| entry.token == token);
                     return false;
                 }
             }
@@ -354,6 +361,11 @@ fn announce(searches: &mut Vec<Search>, fd: RawFd) {
             searches.push(Search { fd, until, writers: 1, looks: 0 });
         }
     }
+}
+
+/// What an event says of an entry. Its number alone could be another's, made since the event came.
+fn tag(token: u64, fd: RawFd) -> u64 {
+    token << 32 | u64::from(fd as u32)
 }
 
 impl Search {
