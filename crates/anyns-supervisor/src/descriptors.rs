@@ -1,6 +1,6 @@
 //! Descriptors whose meaning is ours: namespaces, and control files that guests write.
 //!
-//! A guest holds an ordinary descriptor of some object of ours, recognised by its inode number, so
+//! A guest holds an ordinary descriptor of some object of ours, recognised by its inode, so
 //! dup(2), fork(2) and SCM_RIGHTS need no bookkeeping. The entry goes when the last copy, anywhere,
 //! is closed.
 
@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use anyns_trap::placeholder::Inode;
 use anyns_trap::raw;
 use nsproxy::{AnyNamespace, Kind};
 use parking_lot::RwLock;
@@ -31,7 +32,7 @@ pub(crate) enum Thing {
     Other,
 }
 
-/// What we gave a guest under some inode number.
+/// What we gave a guest under some inode.
 #[derive(Clone, Debug)]
 pub(crate) enum Given {
     /// A namespace, and the mount of its file that it was opened through, if it was.
@@ -64,8 +65,8 @@ const OUR_IDS: u64 = 1 << 63;
 
 #[derive(Debug, Default)]
 struct Tables {
-    by_inode: HashMap<u64, (u64, Given)>,
-    inodes: HashMap<u64, u64>,
+    by_inode: HashMap<Inode, (u64, Given)>,
+    inodes: HashMap<u64, Inode>,
 }
 
 impl Descriptors {
@@ -91,12 +92,17 @@ impl Descriptors {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Remembers what the object with this inode number stands for.
-    pub(crate) fn give(&self, token: u64, inode: u64, what: Given) {
-        let mut tables = self.tables.write();
-        tables.inodes.insert(token, inode);
-        tables.by_inode.insert(inode, (token, what));
-        self.count.fetch_add(1, Ordering::AcqRel);
+    /// Remembers what the object with this inode stands for.
+    pub(crate) fn give(&self, token: u64, inode: Inode, what: Given) {
+        let before = {
+            let mut tables = self.tables.write();
+            tables.inodes.insert(token, inode);
+            tables.by_inode.insert(inode, (token, what))
+        };
+        if before.is_none() {
+            self.count.fetch_add(1, Ordering::AcqRel);
+        }
+        // As in `closed`, of which we have not been told yet.
     }
 
     /// Forgets an object: its last descriptor is closed.
@@ -126,7 +132,7 @@ impl Descriptors {
         if self.len() == 0 {
             return None;
         }
-        Some(self.tables.read().by_inode.get(&stat.st_ino)?.1.clone())
+        Some(self.tables.read().by_inode.get(&Inode::of(stat))?.1.clone())
     }
 
     /// The control file with this token.

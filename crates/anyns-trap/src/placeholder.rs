@@ -50,6 +50,22 @@ pub struct Segment {
     pub text: Option<Vec<u8>>,
 }
 
+/// Which object a descriptor is of: the number of its inode alone may also be that of a file elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inode {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+}
+
+impl Inode {
+    /// The one with these attributes.
+    pub fn of(stat: &rustix::fs::Stat) -> Inode {
+        Inode { dev: stat.st_dev, ino: stat.st_ino }
+    }
+}
+
 /// No segment's text is read beyond this many bytes.
 pub const SEGMENT_MAX: usize = 64 << 10;
 
@@ -141,18 +157,18 @@ impl Placeholders {
     }
 
     /// Makes a file that is judged on each write; gives the guest's end (write-only,
-    /// close-on-exec here; give it to [`crate::Call::install_fd`]) and its inode number, by which
-    /// every copy can be recognised. `opener` is asked first who is writing.
+    /// close-on-exec here; give it to [`crate::Call::install_fd`]) and its inode, by which every copy
+    /// can be recognised. `opener` is asked first who is writing.
     ///
     /// The guest must not get O_NONBLOCK onto it (fcntl F_SETFL, ioctl FIONBIO): its writes would
     /// say EAGAIN.
-    pub fn create(&self, token: u64, opener: Tid) -> io::Result<(OwnedFd, u64)> {
+    pub fn create(&self, token: u64, opener: Tid) -> io::Result<(OwnedFd, Inode)> {
         self.watch.file(token, opener)
     }
 
-    /// Makes a read-only descriptor without contents that is recognised by its inode number and
+    /// Makes a read-only descriptor without contents that is recognised by its inode and
     /// tells when its last copy is closed. Reading it says EAGAIN, writing EBADF.
-    pub fn create_token(&self, token: u64) -> io::Result<(OwnedFd, u64)> {
+    pub fn create_token(&self, token: u64) -> io::Result<(OwnedFd, Inode)> {
         self.watch.identity(token)
     }
 

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, fstat, openat};
 use rustix::io::{ioctl_fionread, read, write};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
+use super::Inode;
 use crate::sys;
 
 /// A pipe that is full, so that every write to its other end waits.
@@ -17,7 +18,7 @@ pub(super) struct Full {
     /// The guest's end, with O_DIRECT as the only flag that it has not asked for: its writes are
     /// packets, too, so nothing can be put behind one.
     pub(super) guest: OwnedFd,
-    pub(super) ino: u64,
+    pub(super) inode: Inode,
 }
 
 /// One page holds one packet: with the packet in it, the pipe is full, whatever its length.
@@ -34,9 +35,9 @@ impl Full {
         write(&ours, b"\0")?;
         let guest = reopen(ours.as_fd())?;
         fcntl_setfl(&guest, OFlags::DIRECT)?;
-        let ino = fstat(&guest)?.st_ino;
+        let inode = Inode::of(&fstat(&guest)?);
         sys::signal_io(read.as_fd(), tid, signal)?;
-        Ok(Full { read, guest, ino })
+        Ok(Full { read, guest, inode })
     }
 }
 
@@ -68,10 +69,10 @@ pub(super) fn let_through(read_end: BorrowedFd<'_>, len: usize) -> io::Result<()
 }
 
 /// A pipe for a descriptor that is nothing but an identity: our write end, the guest's read end
-/// and its inode number. Reading it says EAGAIN, writing EBADF.
-pub(super) fn empty() -> io::Result<(OwnedFd, OwnedFd, u64)> {
+/// and its inode. Reading it says EAGAIN, writing EBADF.
+pub(super) fn empty() -> io::Result<(OwnedFd, OwnedFd, Inode)> {
     let (guest, ours) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&guest, OFlags::NONBLOCK)?;
-    let ino = fstat(&guest)?.st_ino;
-    Ok((ours, guest, ino))
+    let inode = Inode::of(&fstat(&guest)?);
+    Ok((ours, guest, inode))
 }

@@ -18,7 +18,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::writer::{self, Look, Outcome};
-use super::{Judge, pipe};
+use super::{Inode, Judge, pipe};
 use crate::notify::Port;
 use crate::{Tid, sys};
 
@@ -58,7 +58,7 @@ struct Entry {
 
 #[derive(Clone, Copy)]
 struct Control {
-    ino: u64,
+    inode: Inode,
     /// Who opened it, or wrote last.
     likely: Tid,
     offset: u64,
@@ -122,17 +122,17 @@ impl Watch {
         })
     }
 
-    pub(super) fn file(&self, token: u64, opener: Tid) -> io::Result<(OwnedFd, u64)> {
+    pub(super) fn file(&self, token: u64, opener: Tid) -> io::Result<(OwnedFd, Inode)> {
         let full = pipe::Full::new(self.tid, signal())?;
-        let file = Control { ino: full.ino, likely: opener, offset: 0 };
+        let file = Control { inode: full.inode, likely: opener, offset: 0 };
         self.enter(token, full.read, Some(file))?;
-        Ok((full.guest, full.ino))
+        Ok((full.guest, full.inode))
     }
 
-    pub(super) fn identity(&self, token: u64) -> io::Result<(OwnedFd, u64)> {
-        let (ours, guest, ino) = pipe::empty()?;
+    pub(super) fn identity(&self, token: u64) -> io::Result<(OwnedFd, Inode)> {
+        let (ours, guest, inode) = pipe::empty()?;
         self.enter(token, ours, None)?;
-        Ok((guest, ino))
+        Ok((guest, inode))
     }
 
     fn enter(&self, token: u64, ours: OwnedFd, file: Option<Control>) -> io::Result<()> {
@@ -306,7 +306,7 @@ impl Watch {
                 return Instant::now() < search.until;
             };
             let judge = &*self.judge;
-            match writer.answer(&self.port, judge, token, file.ino, file.offset, ours.as_fd()) {
+            match writer.answer(&self.port, judge, token, file.inode, file.offset, ours.as_fd()) {
                 Outcome::Answered { accepted, stopped } => {
                     echoes.extend(stopped.then_some(search.fd));
                     if let Some(entry) = self.table.lock().entries.get_mut(&search.fd)
@@ -337,13 +337,13 @@ impl Watch {
     }
 
     fn find(&self, file: Control, eager: bool) -> Option<writer::Writer> {
-        match writer::look(file.likely, file.ino) {
+        match writer::look(file.likely, file.inode) {
             Look::Writes(writer) => return Some(writer),
             // Most likely it is on its way into the sleep: no walk through all others yet.
             Look::Runs if eager => return None,
             Look::Runs | Look::No => {}
         }
-        self.judge.writers().into_iter().find_map(|tid| match writer::look(tid, file.ino) {
+        self.judge.writers().into_iter().find_map(|tid| match writer::look(tid, file.inode) {
             Look::Writes(writer) => Some(writer),
             Look::Runs | Look::No => None,
         })

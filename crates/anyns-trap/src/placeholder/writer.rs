@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use super::{Judge, SEGMENT_MAX, Segment, Write, WriteKind, pipe};
+use super::{Inode, Judge, SEGMENT_MAX, Segment, Write, WriteKind, pipe};
 use crate::Tid;
 use crate::memory::Memory;
 use crate::notify::Port;
@@ -43,15 +43,15 @@ fn target(nr: i64, args: &[u64; 6]) -> Option<i32> {
     Some(args[at] as i32)
 }
 
-/// Looks whether `tid` waits in a write to the pipe with this inode number.
-pub(super) fn look(tid: Tid, ino: u64) -> Look {
+/// Looks whether `tid` waits in a write to this pipe.
+pub(super) fn look(tid: Tid, inode: Inode) -> Look {
     let (nr, args) = match doing(tid) {
         Doing::Waits(nr, args) => (nr, args),
         Doing::Runs => return Look::Runs,
         Doing::Other => return Look::No,
     };
     let writer = Writer { tid, nr, args };
-    if writer.writes_to(ino) { Look::Writes(writer) } else { Look::No }
+    if writer.writes_to(inode) { Look::Writes(writer) } else { Look::No }
 }
 
 /// What became of a write.
@@ -70,9 +70,10 @@ impl Writer {
         self.tid
     }
 
-    fn writes_to(&self, ino: u64) -> bool {
+    fn writes_to(&self, inode: Inode) -> bool {
         target(self.nr, &self.args).is_some_and(|fd| {
-            fs::metadata(format!("/proc/{}/fd/{fd}", self.tid)).is_ok_and(|m| m.ino() == ino)
+            let its = fs::metadata(format!("/proc/{}/fd/{fd}", self.tid));
+            its.is_ok_and(|its| Inode { dev: its.dev(), ino: its.ino() } == inode)
         })
     }
 
@@ -120,14 +121,14 @@ impl Writer {
         port: &Arc<Port>,
         judge: &dyn Judge,
         token: u64,
-        ino: u64,
+        inode: Inode,
         offset: u64,
         read_end: BorrowedFd<'_>,
     ) -> Outcome {
         let judged = |memory: &Memory<'_>| self.judged(judge, token, offset, memory);
         match stop_asleep(port, self.tid, self.nr, self.args) {
             Asleep::Stopped(stopped) => {
-                if !self.writes_to(ino) {
+                if !self.writes_to(inode) {
                     // Its descriptor was exchanged meanwhile; it will write to the new file.
                     stopped.again();
                     return Outcome::Elsewhere;
