@@ -481,6 +481,14 @@ impl Serve for Supervisor {
         true
     }
 
+    fn refuses_filter(&self, call: &Call) -> Option<i32> {
+        syscalls::seccomp::refusal(self, call).map(Errno::raw_os_error)
+    }
+
+    fn filter_shared(&self, caller: Tid) {
+        syscalls::seccomp::shared(self, caller.0);
+    }
+
     fn serves_numbers(&self) -> bool {
         self.serves(Kind::Pid)
     }

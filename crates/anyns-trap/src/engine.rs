@@ -27,7 +27,7 @@ use crate::lone::Lone;
 use crate::notify::{Port, Received, Told};
 use crate::seats::{Place, Seats, spawn};
 use crate::stop::minder::Minder;
-use crate::stop::{self, Stops, keeper_of, steer};
+use crate::stop::{self, Stops, filters, keeper_of, steer};
 use crate::{BackEnd, Plan, Sender, Tid, sys, trace, wake};
 
 /// What the embedder does with calls.
@@ -100,6 +100,18 @@ pub trait Serve: Send + Sync + 'static {
     fn shields(&self, to: Tid, signal: i32) -> bool {
         let _ = (to, signal);
         false
+    }
+
+    /// The (positive) error number for a caller that may not install a seccomp filter though the host would
+    /// let it, whose `no_new_privs` is ours.
+    fn refuses_filter(&self, call: &Call) -> Option<i32> {
+        let _ = call;
+        None
+    }
+
+    /// All threads of a caller's process have its seccomp filters now, and if it had `no_new_privs`, that.
+    fn filter_shared(&self, caller: Tid) {
+        let _ = caller;
     }
 
     /// Serving a call panicked; the caller got ENOSYS (if it had no answer yet).
@@ -442,7 +454,13 @@ impl Pool {
                         return;
                     }
                 }
-                serve(&*self.server, Call::told(Arc::clone(&self.port), told))
+                let call = Call::told(Arc::clone(&self.port), told);
+                match filters::installs(&call) {
+                    Some(_) => install(&*self.server, call, |call| {
+                        filters::serve_told(&*self.server, call)
+                    }),
+                    None => serve(&*self.server, call),
+                }
             }
             Route::LetThrough => {
                 self.port.resume(told.id);
@@ -481,6 +499,14 @@ fn stand_in_for(pool: Weak<Pool>) -> Box<dyn Fn() + Send + Sync> {
 /// Has a call served; a panic is told and answers ENOSYS.
 pub(crate) fn serve(server: &dyn Serve, call: Call) {
     guarded(server, call, |call| drop(server.serve(call)));
+}
+
+/// Has a filter installed, if the caller may.
+pub(crate) fn install(server: &dyn Serve, call: Call, allowed: impl FnOnce(Call)) {
+    guarded(server, call, |call| match server.refuses_filter(&call) {
+        Some(errno) => drop(call.errno(errno)),
+        None => allowed(call),
+    });
 }
 
 /// The same at once; a call that a worker is to serve is given back.

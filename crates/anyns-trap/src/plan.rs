@@ -7,7 +7,7 @@
 //! Not here: finding out what is denied (`probe`).
 
 use crate::filter::{Action, Row, Test};
-use crate::stop::{minder, steer};
+use crate::stop::{filters, minder, steer};
 
 /// How calls reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,14 +117,16 @@ impl Plan {
                 planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
             }
             planned.extend(minder::told());
+            for (nr, value) in filters::INSTALLS {
+                planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
+                let test = Test::Eq { arg: 0, value };
+                planned.push(Row { nr, test, action: Action::Notify });
+            }
             return planned;
         }
         // What guests set for the signal of our stops, and the filters that ours would outrank.
-        for (nr, value) in [
-            (libc::SYS_rt_sigaction, libc::SIGSYS as u32),
-            (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER),
-            (libc::SYS_prctl, libc::PR_SET_SECCOMP as u32),
-        ] {
+        let handler = (libc::SYS_rt_sigaction, libc::SIGSYS as u32);
+        for (nr, value) in std::iter::once(handler).chain(filters::INSTALLS) {
             planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
             planned.push(Row { nr, test: Test::Eq { arg: 0, value }, action: Action::Trap });
         }

@@ -37,6 +37,11 @@ fn perl() {
 }
 
 #[test]
+fn filters() {
+    unharmed("filters", "/usr/bin/python3", include_str!("guests/filters.py"));
+}
+
+#[test]
 fn make() {
     unharmed("make", "sh", include_str!("guests/make.sh"));
 }

@@ -60,6 +60,9 @@ fn strace_works_or_is_refused() {
         "strace -f -o /dev/null dash -c 'uname -s | cat | cat'",
         "strace -f -c -o /dev/null unshare -Uru sh -c 'hostname box; uname -s'",
         "unshare -Uru strace -f -o /dev/null sh -c 'uname -s; (uname -s >/dev/null); exit 0'",
+        // The tracer does away with calls and gives results of its own, also of those that are told.
+        "strace -o /dev/null -e inject=getppid:retval=7 perl -e 'print qx(uname) if getppid() == 7'",
+        "strace -o /dev/null -e inject=mkdir:error=EXDEV perl -e 'mkdir q(d) or $! == 18 and print qx(uname)'",
     ] {
         let outcome = at_once(&Line::sh(script));
         if stopped() {

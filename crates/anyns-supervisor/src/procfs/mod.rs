@@ -31,7 +31,7 @@ pub(crate) use ipc::open_sysvipc;
 pub(crate) use listing::{Listed, listed};
 pub(crate) use namespace::{may_look, namespace, namespace_of_pidfd};
 pub(crate) use paths::{link_text, mounted_text};
-pub(crate) use status::{Native, read_limit, thread_group, umask};
+pub(crate) use status::{Native, has_own_filter, read_limit, thread_group, umask};
 
 /// The inode number of the root of every proc file system (proc(5) does not say so; it is fixed).
 const ROOT_INODE: u64 = 1;

@@ -101,6 +101,18 @@ pub(crate) fn read_limit(tid: i32, name: &str) -> Option<u64> {
     if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
 }
 
+/// Whether thread `tid` has a seccomp filter besides ours; `None` on a kernel that does not count them
+/// (before 5.9).
+pub(crate) fn has_own_filter(tid: i32) -> Option<bool> {
+    let text = read_file(&format!("/proc/{tid}/status")).ok()?;
+    Some(filters_shown(&String::from_utf8_lossy(&text))? > 0)
+}
+
+/// How many filters a thread has by its `status`, without ours.
+fn filters_shown(text: &str) -> Option<u32> {
+    Some(field(text, "Seccomp_filters")?.parse::<u32>().ok()?.saturating_sub(1))
+}
+
 /// Number of the thread group of thread `tid`; `None` if there is no such thread.
 pub(crate) fn thread_group(tid: i32) -> Option<i32> {
     let text = read_file(&format!("/proc/{tid}/status")).ok()?;
@@ -179,6 +191,10 @@ pub(crate) fn shown(
             "CapAmb" => cap(&mut out, name, cred.ambient),
             "NoNewPrivs" => {
                 let _ = writeln!(out, "NoNewPrivs:\t{}", u8::from(cred.no_new_privs));
+            }
+            "Seccomp" if filters_shown(text) == Some(0) => out.push_str("Seccomp:\t0\n"),
+            "Seccomp_filters" => {
+                let _ = writeln!(out, "Seccomp_filters:\t{}", filters_shown(text).unwrap_or(0));
             }
             _ => {
                 out.push_str(line);

@@ -32,6 +32,7 @@ pub(crate) mod prctl;
 pub(crate) mod process;
 mod queue;
 pub(crate) mod readlink;
+pub(crate) mod seccomp;
 pub(crate) mod seen;
 pub(crate) mod sem;
 pub(crate) mod shm;

@@ -9,7 +9,7 @@ use nsproxy::creds;
 use rustix::io::Errno;
 
 use crate::cx::{Cx, Served, Verdict};
-use crate::syscalls::subject;
+use crate::syscalls::{seccomp, subject};
 
 /// `PR_SET_PTRACER`, of the Yama security module.
 pub(crate) const PR_SET_PTRACER: i32 = 0x59_61_6d_61;
@@ -24,6 +24,7 @@ pub(crate) fn prctl(cx: &mut Cx<'_>) -> Served {
         libc::PR_SET_CHILD_SUBREAPER => set_child_subreaper(cx),
         libc::PR_GET_CHILD_SUBREAPER => get_child_subreaper(cx),
         libc::PR_SET_NO_NEW_PRIVS | libc::PR_GET_NO_NEW_PRIVS => no_new_privs(cx),
+        libc::PR_GET_SECCOMP => seccomp::mode(cx),
         _ => credentials(cx),
     }
 }

@@ -26,6 +26,7 @@ const CREDENTIAL_OPTIONS: &[u32] = &[
     libc::PR_CAP_AMBIENT as u32,
     libc::PR_SET_NO_NEW_PRIVS as u32,
     libc::PR_GET_NO_NEW_PRIVS as u32,
+    libc::PR_GET_SECCOMP as u32,
     libc::PR_GET_CHILD_SUBREAPER as u32,
     libc::PR_SET_CHILD_SUBREAPER as u32,
     prctl::PR_SET_PTRACER as u32,

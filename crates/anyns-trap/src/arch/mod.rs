@@ -1,6 +1,6 @@
 //! What differs between processor architectures; one file each.
 //!
-//! Every file gives the same names: [`AUDIT_ARCH`], [`FOREIGN_NR_FROM`] and [`Regs`].
+//! Every file gives the same names: [`AUDIT_ARCH`], [`FOREIGN_NR_FROM`], [`NO_CALL`] and [`Regs`].
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

@@ -11,6 +11,9 @@ pub const AUDIT_ARCH: u32 = 0xc000_003e;
 
 /// Call numbers from here on belong to another calling convention (x32).
 pub const FOREIGN_NR_FROM: u32 = 0x4000_0000;
+/// The number of a call that a tracer has done away with, to put its own result in the place of the
+/// kernel's (`strace --inject`). Nothing is called; a program that calls it itself gets ENOSYS.
+pub const NO_CALL: u32 = u32::MAX;
 
 /// `fork`, which newer architectures do not have.
 pub(crate) const FORK: i64 = libc::SYS_fork;

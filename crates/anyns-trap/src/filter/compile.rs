@@ -49,8 +49,10 @@ fn assemble(rows: &[Row]) -> Vec<Insn> {
         jump(JEQ, arch::AUDIT_ARCH, 1, 0),
         foreign,
         load(OFF_NR),
-        jump(JGE, arch::FOREIGN_NR_FROM, 0, 1),
+        jump(JGE, arch::FOREIGN_NR_FROM, 0, 3),
+        jump(JEQ, arch::NO_CALL, 1, 0),
         foreign,
+        ret(Action::Allow),
     ];
     tree(&intervals(rows), &mut out);
     out

@@ -16,7 +16,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{filters, sigsys, steer};
 use crate::call::Call;
-use crate::engine::{Serve, at_once, serve};
+use crate::engine::{Serve, at_once, install, serve};
 use crate::record::Last;
 use crate::{Tid, sys, wake};
 
@@ -147,7 +147,8 @@ impl Crew {
             } else if call.nr() == libc::SYS_rt_sigaction {
                 sigsys::serve_action(call);
             } else if let Some(at) = filters::installs(&call) {
-                filters::serve_install(call, at);
+                let server = &*self.server;
+                install(server, call, |call| filters::serve_install(server, call, at));
             } else {
                 serve(&*self.server, call);
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::{Keeper, Slot};
 use crate::arch;
 use crate::call::Call;
+use crate::engine::Serve;
 use crate::trace::Failed;
 
 /// One instruction: code, jumps, operand.
@@ -27,8 +28,14 @@ pub(crate) type Filters = Arc<Vec<Arc<Program>>>;
 const MAX: usize = 4096;
 const INSN: usize = 8;
 
+/// The calls that install one, by their first argument. `prctl` has another mode, too.
+pub(crate) const INSTALLS: [(i64, u32); 2] = [
+    (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER),
+    (libc::SYS_prctl, libc::PR_SET_SECCOMP as u32),
+];
+
 /// Whether this call installs a filter; where its program is.
-pub(super) fn installs(call: &Call) -> Option<u64> {
+pub(crate) fn installs(call: &Call) -> Option<u64> {
     match (call.nr(), call.arg(0) as u32) {
         (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER) => Some(call.arg(2)),
         (libc::SYS_prctl, option) if option == libc::PR_SET_SECCOMP as u32 => {
@@ -39,10 +46,9 @@ pub(super) fn installs(call: &Call) -> Option<u64> {
 }
 
 /// Has the caller install its filter, and remembers it.
-pub(super) fn serve_install(call: Call, at: u64) {
+pub(super) fn serve_install(server: &dyn Serve, call: Call, at: u64) {
     let program = Program::read(&call, at);
-    let shared =
-        call.nr() == libc::SYS_seccomp && call.arg(1) & libc::SECCOMP_FILTER_FLAG_TSYNC != 0;
+    let shared = is_shared(&call);
     let (Some(slot), Some(keeper)) = (call.slot(), call.keeper().cloned()) else { return };
     let (tid, args) = (call.tid(), call.args());
     match call.let_run(args) {
@@ -56,6 +62,7 @@ pub(super) fn serve_install(call: Call, at: u64) {
                 slot.set_filters(Arc::clone(&all));
                 if shared {
                     synchronise(&keeper, tid.0, &all);
+                    server.filter_shared(tid);
                 }
             }
             let _ = ran.release();
@@ -63,6 +70,31 @@ pub(super) fn serve_install(call: Call, at: u64) {
         Err(Failed::Untraceable(call)) => drop(call),
         Err(failed) => drop(failed.settle()),
     }
+}
+
+/// Has a caller install a filter whose calls are told: they are whatever its filters say.
+pub(crate) fn serve_told(server: &dyn Serve, call: Call) {
+    if !is_shared(&call) {
+        drop(call.resume());
+        return;
+    }
+    let (tid, args) = (call.tid(), call.args());
+    match call.let_run(args) {
+        Ok(ran) => {
+            if ran.result() == 0 {
+                server.filter_shared(tid);
+            }
+            let _ = ran.release();
+        }
+        // It cannot be seen whether it is.
+        Err(Failed::Untraceable(call)) => drop(call.resume()),
+        Err(failed) => drop(failed.settle()),
+    }
+}
+
+/// Whether a filter is installed for all threads of the process.
+fn is_shared(call: &Call) -> bool {
+    call.nr() == libc::SYS_seccomp && call.arg(1) & libc::SECCOMP_FILTER_FLAG_TSYNC != 0
 }
 
 /// All threads of the process have the same filters now.

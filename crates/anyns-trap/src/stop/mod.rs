@@ -31,7 +31,7 @@ mod anew;
 mod births;
 mod crew;
 mod desk;
-mod filters;
+pub(crate) mod filters;
 pub(crate) mod gift;
 pub(crate) mod minder;
 pub(crate) mod resident;

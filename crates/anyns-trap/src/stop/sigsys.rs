@@ -99,16 +99,18 @@ impl Handlers {
         Arc::new(Handlers { state: Mutex::new(new), ..Handlers::default() })
     }
 
-    /// What becomes of a SIGSYS that is not ours.
-    pub(super) fn deliver(&self) -> Delivery {
+    /// What becomes of a SIGSYS that is not ours. One that was `forced` on the receiver, by a filter of
+    /// its own, cannot be ignored.
+    pub(super) fn deliver(&self, forced: bool) -> Delivery {
         let mut state = self.state.lock();
         match state.shown[0] {
-            IGNORE => Delivery::Drop,
-            DEFAULT if state.marked => {
-                state.marked = false;
+            IGNORE if !forced => Delivery::Drop,
+            DEFAULT | IGNORE if state.marked => {
+                // The second of the two is not forced.
+                (state.shown[0], state.marked) = (DEFAULT, false);
                 Delivery::ByMarker
             }
-            DEFAULT => Delivery::Plain,
+            DEFAULT | IGNORE => Delivery::Plain,
             _ => {
                 if state.shown[1] & libc::SA_RESETHAND as u32 as u64 != 0 {
                     (state.shown[0], state.marked) = (DEFAULT, false);

@@ -94,7 +94,8 @@ impl Task {
 
     /// Gives it a SIGSYS that is not ours.
     pub(super) fn deliver(&mut self, tid: Tid) {
-        let delivery = self.slot.handlers().deliver();
+        let forced = sys::signal_code(tid.0).is_ok_and(|code| code > 0);
+        let delivery = self.slot.handlers().deliver(forced);
         match delivery {
             Delivery::Drop => self.go(tid, 0),
             Delivery::Plain => self.go(tid, libc::SIGSYS),
