@@ -107,6 +107,24 @@ fn trees_in_no_namespace() {
 }
 
 #[test]
+fn mapped_files() {
+    equal_in(
+        "views-mapped",
+        &[Place::Refused, Place::Confined],
+        &["mkdir w/tmp w/over; cd w; mns python3 -B $G/mapped.py"],
+    );
+}
+
+#[test]
+fn writers() {
+    equal_in(
+        "views-writers",
+        &[Place::Refused, Place::Confined],
+        &["mns python3 -B $G/writers.py"],
+    );
+}
+
+#[test]
 fn queues_are_files() {
     equal_in(
         "views-queues",

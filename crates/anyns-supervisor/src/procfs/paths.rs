@@ -35,7 +35,7 @@ pub(crate) fn link_text(cx: &Cx<'_>, tid: i32, link: &[u8]) -> Result<Option<Vec
     match (above, name) {
         (b"map_files", _) => {
             let text = rustix::fs::readlink(OsStr::from_bytes(link), Vec::new())?;
-            Ok(Some(eyes.text(text.as_bytes(), None).0))
+            Ok(Some(eyes.text(text.as_bytes(), None).text))
         }
         (_, b"root") => {
             let (mount, dentry) = eyes.subjects_root;
@@ -54,7 +54,7 @@ pub(crate) fn link_text(cx: &Cx<'_>, tid: i32, link: &[u8]) -> Result<Option<Vec
                 None if name == b"cwd" => eyes.pwd(&fd),
                 None => At::Program,
             };
-            eyes.shown(fd, at, &text).map(|(shown, _)| Some(shown))
+            eyes.shown(fd, at, &text).map(|shown| Some(shown.text))
         }
         _ => Ok(None),
     }
@@ -92,8 +92,17 @@ pub(super) fn mapped(cx: &Cx<'_>, tid: i32, file: ThreadFile, text: &[u8]) -> Op
     Some(all)
 }
 
-/// What a path of the host's is shown as, and what it is.
-type Known = HashMap<Vec<u8>, (Vec<u8>, Option<Stat>)>;
+/// What paths of the host's are shown as.
+type Known = HashMap<Vec<u8>, Shown>;
+
+/// A path as it is shown, and what is there.
+struct Shown {
+    text: Vec<u8>,
+    /// What it is, if it could be looked at.
+    stat: Option<Stat>,
+    /// The device of the file system that it is seen in, where the host's is another.
+    device: Option<u64>,
+}
 
 /// What is known of where an object is seen.
 #[derive(Clone, Copy)]
@@ -173,28 +182,30 @@ impl<'a, 'b> Eyes<'a, 'b> {
     }
 
     /// The path of an object, whose path on the host is `text`, and what it is.
-    fn shown(&self, fd: OwnedFd, at: At, text: &[u8]) -> Result<(Vec<u8>, Stat), Errno> {
+    fn shown(&self, fd: OwnedFd, at: At, text: &[u8]) -> Result<Shown, Errno> {
         let stat = rustix::fs::fstat(&fd)?;
         if let Some(original) = self.cx.sup.programs.original((stat.st_dev, stat.st_ino)) {
             let fd = original.try_clone().map_err(|_| Errno::MFILE)?;
             let (stat, text) = (rustix::fs::fstat(&fd)?, descriptor_path(&fd)?);
             let at = if matches!(at, At::Program) { at } else { At::Anywhere };
-            return Ok((self.path(&fd, at, &text)?, stat));
+            return Ok(Shown { stat: Some(stat), ..self.path(&fd, at, &text)? });
         }
-        Ok((self.path(&fd, at, text)?, stat))
+        Ok(Shown { stat: Some(stat), ..self.path(&fd, at, text)? })
     }
 
-    fn path(&self, fd: &OwnedFd, at: At, text: &[u8]) -> Result<Vec<u8>, Errno> {
+    fn path(&self, fd: &OwnedFd, at: At, text: &[u8]) -> Result<Shown, Errno> {
+        let only = |text| Shown { text, stat: None, device: None };
         let mounts = &self.cx.sup.mounts;
         let (mount, dentry) = match at {
             At::Place(mount, dentry) => (Some(mount), Some(dentry)),
             At::Number(number) => {
                 let number = Some((self.subject.tgid, number));
-                return self.standing(text, |scene| scene.opened(dup(fd)?, number));
+                return self.standing(text, |scene| scene.opened(dup(fd)?, number)).map(only);
             }
             At::Program => {
                 let program = self.subject.program();
-                return self.standing(text, |scene| scene.runs(dup(fd)?, program.as_deref()));
+                let runs = |scene: vfs::Scene<'_>| scene.runs(dup(fd)?, program.as_deref());
+                return self.standing(text, runs).map(only);
             }
             At::Anywhere => {
                 let seen = Identity::of(fd)?;
@@ -203,18 +214,21 @@ impl<'a, 'b> Eyes<'a, 'b> {
         };
         if mount.is_none() {
             // It is in no mount of this namespace: what the host says is as good as anything.
-            return Ok(text.to_vec());
+            return Ok(only(text.to_vec()));
         }
         let shown = vfs::shown(mounts, &self.tree, fd, mount, dentry)?.0;
-        Ok(match text.ends_with(DELETED) && !shown.ends_with(DELETED) {
+        let text = match text.ends_with(DELETED) && !shown.ends_with(DELETED) {
             true if dentry.is_none() => [full(shown).as_slice(), DELETED].concat(),
             _ => full(shown),
-        })
+        };
+        let sb = mount.and_then(|mount| self.tree.view.get(mount)).map(|mount| &mount.sb);
+        let device = sb.and_then(|sb| mounts.device_of(sb.id(), sb.device()));
+        Ok(Shown { device, ..only(text) })
     }
 
     /// The text for a path of the host's, and what is there if that has this inode number.
-    fn text(&self, path: &[u8], inode: Option<u64>) -> (Vec<u8>, Option<Stat>) {
-        let plain = (path.to_vec(), None);
+    fn text(&self, path: &[u8], inode: Option<u64>) -> Shown {
+        let plain = Shown { text: path.to_vec(), stat: None, device: None };
         if !path.starts_with(b"/") || is_memory(path) {
             return plain;
         }
@@ -222,10 +236,7 @@ impl<'a, 'b> Eyes<'a, 'b> {
             && let Ok(stat) = rustix::fs::fstat(&fd)
             && inode.is_none_or(|inode| inode == stat.st_ino)
         {
-            return match self.shown(fd, At::Anywhere, path) {
-                Ok((shown, stat)) => (shown, Some(stat)),
-                Err(_) => plain,
-            };
+            return self.shown(fd, At::Anywhere, path).unwrap_or(plain);
         }
         // It is gone, or another has its name: what it was in is there, perhaps.
         let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else { return plain };
@@ -233,8 +244,8 @@ impl<'a, 'b> Eyes<'a, 'b> {
         let Some(fd) = open(above) else { return plain };
         match self.path(&fd, At::Anywhere, above) {
             Ok(shown) => {
-                let shown = shown.strip_suffix(b"/").unwrap_or(&shown);
-                ([shown, &path[slash..]].concat(), None)
+                let above = shown.text.strip_suffix(b"/").unwrap_or(&shown.text);
+                Shown { text: [above, &path[slash..]].concat(), ..shown }
             }
             Err(_) => plain,
         }
@@ -252,22 +263,25 @@ impl<'a, 'b> Eyes<'a, 'b> {
             return None;
         }
         let number = std::str::from_utf8(inode).ok()?.parse().ok()?;
-        let (shown, stat) = known.entry(path.to_vec()).or_insert_with(|| {
-            let (text, stat) = self.text(&unescaped(path), Some(number));
-            (escaped(&text), stat)
+        let shown = known.entry(path.to_vec()).or_insert_with(|| {
+            let shown = self.text(&unescaped(path), Some(number));
+            Shown { text: escaped(&shown.text), ..shown }
         });
         let (mut device, mut inode) = (device.to_vec(), inode.to_vec());
         // A program's copy is another file than the program.
-        if let Some(stat) = stat.filter(|stat| stat.st_ino != number) {
-            let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
-            device = format!("{major:02x}:{minor:02x}").into_bytes();
+        let original = shown.stat.filter(|stat| stat.st_ino != number);
+        if let Some(stat) = original {
             inode = stat.st_ino.to_string().into_bytes();
+        }
+        if let Some(number) = shown.device.or(original.map(|stat| stat.st_dev)) {
+            let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+            device = format!("{major:02x}:{minor:02x}").into_bytes();
         }
         let mut new = [range, mode, offset, &device, &inode].join(&b' ');
         // The kernel puts the path into the 74th column.
         new.resize(new.len().max(PATH_COLUMN - 1), b' ');
         new.push(b' ');
-        new.extend_from_slice(shown);
+        new.extend_from_slice(&shown.text);
         new.push(b'\n');
         Some(new)
     }
@@ -278,11 +292,11 @@ impl<'a, 'b> Eyes<'a, 'b> {
         let start = line.windows(FILE.len()).position(|window| window == FILE)? + FILE.len();
         let len = line[start..].iter().position(|byte| matches!(byte, b' ' | b'\n'))?;
         let path = &line[start..start + len];
-        let (shown, _) = known.entry(path.to_vec()).or_insert_with(|| {
-            let (text, stat) = self.text(&unescaped(path), None);
-            (escaped(&text), stat)
+        let shown = known.entry(path.to_vec()).or_insert_with(|| {
+            let shown = self.text(&unescaped(path), None);
+            Shown { text: escaped(&shown.text), ..shown }
         });
-        Some([&line[..start], shown, &line[start + len..]].concat())
+        Some([&line[..start], &shown.text, &line[start + len..]].concat())
     }
 }
 

@@ -52,10 +52,15 @@ pub(crate) fn mount(cx: &mut Cx<'_>) -> Served {
     let target = in_model(cx, &met, &place)?;
     let files = &cx.sup.mounts.files();
     match mode {
-        MountMode::Remount => mounter.remount(&target, flags)?.commit(),
+        MountMode::Remount => {
+            let change = mounter.remount(&target, flags)?;
+            nobody_writes(cx, &met, &change)?;
+            change.commit();
+        }
         MountMode::RemountSuper => {
             let given = Given::read(&options, flags)?;
             let change = mounter.remount_super(&target, with_options(flags, &given))?;
+            nobody_writes(cx, &met, &change)?;
             if let Some(sb) = target.super_block() {
                 cx.sup.mounts.reconfigure(&sb, &given, &met.task.user_ns())?;
             }
@@ -88,6 +93,24 @@ pub(crate) fn mount(cx: &mut Cx<'_>) -> Served {
     drop(target);
     cx.sup.mounts.settle();
     Ok(Verdict::Return(0))
+}
+
+/// Refuses to make read-only what something is open for writing through: EBUSY.
+pub(super) fn nobody_writes(
+    cx: &Cx<'_>,
+    met: &Met<'_>,
+    change: &nsproxy::MountChange,
+) -> Result<(), Trouble> {
+    let mounts = change.made_readonly();
+    if mounts.iter().all(|(_, sb)| !cx.sup.mounts.tells_of_open(sb.id())) {
+        return Ok(());
+    }
+    let table = met.task.nsproxy().ok_or(Trouble::Gone)?.mnt.table();
+    let processes = cx.sup.guests.processes(|_| true);
+    match cx.sup.mounts.is_written(&table, &mounts, &processes) {
+        true => Err(Errno::BUSY.into()),
+        false => Ok(()),
+    }
 }
 
 /// The flags, with those of the file system as the options have them.

@@ -9,7 +9,7 @@ use nsproxy::{IdmapFile, MountAttr, Mounter, OpenTree};
 use rustix::io::Errno;
 
 use super::landlock::may_mount;
-use super::mount::{concerned, in_model};
+use super::mount::{concerned, in_model, nobody_writes};
 use crate::cx::{Cx, Met, Served, Verdict};
 use crate::descriptors::{Given, Thing};
 use crate::trouble::Trouble;
@@ -142,6 +142,8 @@ pub(crate) fn mount_setattr(cx: &mut Cx<'_>) -> Served {
     let attr = MountAttr::from_block(&mounter, &block, file)?;
     let Some(attr) = attr else { return Ok(Verdict::Return(0)) };
     let target = named(cx, &met, (cx.int(0), cx.arg(1)), Lookup::by_flags(flags))?;
-    mounter.setattr(&target.place, &attr, recursive)?.commit();
+    let change = mounter.setattr(&target.place, &attr, recursive)?;
+    nobody_writes(cx, &met, &change)?;
+    change.commit();
     Ok(Verdict::Return(0))
 }

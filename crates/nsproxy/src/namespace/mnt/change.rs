@@ -84,6 +84,24 @@ impl MountChange {
     }
 }
 
+impl MountChange {
+    /// The mounts that this will make read-only, with their file systems, and with every mount of one that
+    /// becomes so itself. Through them nothing may be open for writing, which only the embedder knows: the
+    /// kernel says EBUSY (mount(2), mount_setattr(2)).
+    pub fn made_readonly(&self) -> Vec<(MountId, StdArc<Super>)> {
+        let Step::Modify { flags, readonly, .. } = &self.step else { return Vec::new() };
+        let sb = readonly.as_ref().filter(|(sb, to)| *to && !sb.is_readonly()).map(|(sb, _)| sb);
+        self.turn.with(|tree| {
+            let flagged = flags.iter().filter(|(_, new)| new.contains(MountFlags::READONLY));
+            let flagged = flagged.map(|(id, _)| (*id, tree.get(*id)));
+            let flagged = flagged.filter(|(_, mount)| !mount.flags.contains(MountFlags::READONLY));
+            let all = tree.mounts.iter().map(|(id, mount)| (*id, &**mount));
+            let of_sb = all.filter(|(_, mount)| sb.is_some_and(|sb| StdArc::ptr_eq(sb, &mount.sb)));
+            flagged.chain(of_sb).map(|(id, mount)| (id, StdArc::clone(&mount.sb))).collect()
+        })
+    }
+}
+
 impl Drop for MountChange {
     fn drop(&mut self) {
         if let Step::Attach { staged, top, built } =
