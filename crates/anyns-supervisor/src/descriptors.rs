@@ -63,6 +63,11 @@ pub(crate) struct Descriptors {
 /// In every id that is ours: the kernel counts from 1 and does not come this far.
 const OUR_IDS: u64 = 1 << 63;
 
+/// Whether an id of a namespace is one that we have given.
+pub(crate) fn is_our_id(id: u64) -> bool {
+    id & OUR_IDS != 0
+}
+
 #[derive(Debug, Default)]
 struct Tables {
     by_inode: HashMap<Inode, (u64, Given)>,

@@ -78,6 +78,8 @@ fn mounts_are_told_of_one_by_one() {
         "unshare -Ur python3 $GUESTS/statmount.py errors",
         "python3 $GUESTS/statmount.py lists",
         "unshare -Urm python3 $GUESTS/statmount.py namespaces",
+        "mkfifo go end; unshare -Urm sh -c \"python3 $GUESTS/statmount.py number / >numbers; echo >go; read _ <end\" & \
+            read _ <go; python3 $GUESTS/statmount.py namespaces $(cat numbers); echo >end; wait",
         "unshare -Urm sh -c \"MADE BARE python3 $GUESTS/statmount.py namespaces; unshare -m python3 $GUESTS/statmount.py namespaces \\$(python3 $GUESTS/statmount.py number /)\"",
         "unshare -Urm sh -c \"ROOT n=\\$(python3 $GUESTS/statmount.py number /mnt/b); chroot /mnt/r python3 $GUESTS/statmount.py outside \\$n; \
          chroot /mnt/r BARE python3 $GUESTS/statmount.py outside \\$n; chroot /mnt/r python3 $GUESTS/statmount.py everything\"",

@@ -1,7 +1,7 @@
 //! statmount(2), listmount(2): what is mounted in a mount namespace of ours, one by one.
 //!
 //! What `mountinfo` shows of the same namespace, in another form: both are told by the model.
-//! Not here: the initial mount namespace, whose mounts are the kernel's to tell of.
+//! Not here: the initial mount namespace, whose mounts are the kernel's to tell of to whoever is in it.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::abi::statmount::{self, LIST_REVERSE, Request};
 use crate::cx::{Cx, Met, Served, Verdict};
-use crate::descriptors::Thing;
+use crate::descriptors::{Thing, is_our_id};
 use crate::mounts::{What, unique, unique_of};
 use crate::trouble::Trouble;
 
@@ -56,12 +56,33 @@ impl Asked<'_> {
     }
 }
 
-/// The caller, if it is in a mount namespace of ours, and that.
+/// The caller and its mount namespace, if that is one of ours, or one is what it asks about.
 fn caller<'a>(cx: &Cx<'a>) -> Result<Option<(Met<'a>, Arc<MntNs>)>, Trouble> {
-    let Some(met) = super::mount::concerned(cx)? else { return Ok(None) };
-    let own = met.task.nsproxy().ok_or(Trouble::Gone)?.mnt.clone();
-    let at_home = Arc::ptr_eq(&own, &cx.sup.system.init_nsproxy().mnt);
-    Ok((!at_home).then_some((met, own)))
+    let initial = cx.sup.system.init_nsproxy().mnt.clone();
+    if let Some(met) = super::mount::concerned(cx)? {
+        let own = met.task.nsproxy().ok_or(Trouble::Gone)?.mnt.clone();
+        if !Arc::ptr_eq(&own, &initial) {
+            return Ok(Some((met, own)));
+        }
+    }
+    match request(cx) {
+        Ok(request) if names_ours(cx, &request) => Ok(Some((cx.meet()?, initial))),
+        // What is wrong with it the kernel says itself.
+        _ => Ok(None),
+    }
+}
+
+/// Whether a request is about a mount namespace that the kernel does not have.
+fn names_ours(cx: &Cx<'_>, request: &Request) -> bool {
+    if request.descriptor == 0 {
+        return is_our_id(request.namespace);
+    }
+    match cx.sup.descriptors.look(cx.tid(), request.descriptor as i32) {
+        Ok(Thing::Namespace(AnyNamespace::Mnt(ns))) => {
+            !Arc::ptr_eq(&ns, &cx.sup.system.init_nsproxy().mnt)
+        }
+        _ => false,
+    }
 }
 
 /// Reads the request, which both calls take alike.
