@@ -116,6 +116,18 @@ fn mapped_files() {
 }
 
 #[test]
+fn deep_directories() {
+    equal_in(
+        "views-deep",
+        &[Place::Refused, Place::Confined],
+        &[
+            "mns sh -c 'mount -t tmpfs t d; cd d; python3 -B $G/deep.py'",
+            "mns sh -c 'mount --bind w d; cd d; python3 -B $G/deep.py'; ls w",
+        ],
+    );
+}
+
+#[test]
 fn writers() {
     equal_in(
         "views-writers",

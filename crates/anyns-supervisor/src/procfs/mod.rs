@@ -5,6 +5,7 @@
 
 mod control;
 mod copies;
+mod deep;
 mod files;
 mod ipc;
 mod listing;
@@ -306,8 +307,19 @@ pub(crate) fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(own_descriptors()?, number, flags, Mode::empty())
 }
 
-/// The path the kernel shows for one of our own descriptors.
+/// The path of one of our own descriptors, however long.
+///
+/// # Errors
+/// ENAMETOOLONG if it is longer than the kernel tells, and cannot be found out.
 pub(crate) fn descriptor_path(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
+    match short_path(&fd) {
+        Err(Errno::NAMETOOLONG) => deep::path_of(fd),
+        told => told,
+    }
+}
+
+/// The same, as far as the kernel tells it.
+fn short_path(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
     let number = rustix::path::DecInt::from_fd(fd.as_fd());
     let mut text = [MaybeUninit::uninit(); libc::PATH_MAX as usize];
     let (text, rest) = rustix::fs::readlinkat_raw(own_descriptors()?, number, &mut text)?;

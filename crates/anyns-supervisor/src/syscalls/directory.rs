@@ -152,6 +152,9 @@ pub(crate) fn getcwd(cx: &mut Cx<'_>) -> Served {
     let mut shown = if reached { Vec::new() } else { b"(unreachable)".to_vec() };
     shown.extend_from_slice(&text);
     shown.push(0);
+    if shown.len() > libc::PATH_MAX as usize {
+        return Err(Errno::NAMETOOLONG.into());
+    }
     if shown.len() as u64 > cx.arg(1) {
         return Err(Errno::RANGE.into());
     }

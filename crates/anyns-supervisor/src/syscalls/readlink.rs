@@ -74,7 +74,7 @@ fn link(cx: &mut Cx<'_>, dirfd: i32, path: &CStr, path_arg: usize) -> Served {
             None => Ok(Verdict::Continue),
         };
     };
-    let shown = &text[..text.len().min(size as usize)];
+    let shown = shown(&text, size)?;
     cx.mem().write(buffer, shown)?;
     Ok(Verdict::Return(shown.len() as i64))
 }
@@ -102,9 +102,17 @@ fn link_itself(cx: &Cx<'_>, dirfd: i32, path: &CStr, buffer: u64, size: i32) -> 
         Some(text) => text,
         None => rustix::fs::readlinkat(&place.fd, "", Vec::new())?.into_bytes(),
     };
-    let shown = &text[..text.len().min(size as usize)];
+    let shown = shown(&text, size)?;
     cx.mem().write(buffer, shown)?;
     Ok(Verdict::Return(shown.len() as i64))
+}
+
+/// As much of a link's text as the caller has room for.
+fn shown(text: &[u8], size: i32) -> Result<&[u8], Errno> {
+    match text.len() < libc::PATH_MAX as usize {
+        true => Ok(&text[..text.len().min(size as usize)]),
+        false => Err(Errno::NAMETOOLONG),
+    }
 }
 
 fn is_link(stat: &rustix::fs::Stat) -> bool {
