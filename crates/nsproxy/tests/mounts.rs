@@ -155,3 +155,40 @@ fn mounts_and_deaths_from_many_threads_end_in_a_whole_tree() {
     machine.change(&first, "/", MsFlags::SLAVE).unwrap();
     assert_eq!(machine.info(&first), ["/ rw,relatime"]);
 }
+
+#[test]
+fn what_becomes_readonly_is_known_before_it_does() {
+    let machine = Machine::new();
+    let task = machine.root();
+    for path in ["/a", "/a/e"] {
+        machine.mount(&task, path, MsFlags::empty()).unwrap();
+    }
+    machine.bind(&task, "/a", "/b").unwrap();
+    let [top, below, bound] = ["/a", "/a/e", "/b"].map(|path| machine.at(&task, path));
+    let ids = |change: &MountChange| {
+        let made = change.made_readonly();
+        made.iter().for_each(|(id, sb)| {
+            let table = task.nsproxy().unwrap().mnt.table();
+            assert!(Arc::ptr_eq(sb, &table.get(*id).unwrap().sb));
+        });
+        made.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    let mounter = Mounter::of(&task, "mount").unwrap();
+    let readonly = MsFlags::RDONLY.bits();
+    assert_eq!(ids(&mounter.remount(&top, readonly).unwrap()), [top.mount()]);
+    assert_eq!(ids(&mounter.remount(&top, 0).unwrap()), []);
+    assert_eq!(ids(&mounter.propagation(&top, MsFlags::SHARED.bits()).unwrap()), []);
+    mounter.remount(&top, readonly).unwrap().commit();
+    assert_eq!(ids(&mounter.remount(&top, readonly).unwrap()), []);
+
+    let mut block = [0; 32];
+    block[0] = 1;
+    let attr = MountAttr::from_block(&mounter, &block, |_| IdmapFile::Closed).unwrap().unwrap();
+    assert_eq!(ids(&mounter.setattr(&top, &attr, true).unwrap()), [below.mount()]);
+
+    // The file system itself, through whichever of its mounts.
+    let all = [bound.mount(), top.mount(), bound.mount()];
+    assert_eq!(ids(&mounter.remount_super(&bound, readonly).unwrap()), all);
+    mounter.remount_super(&bound, readonly).unwrap().commit();
+    assert_eq!(ids(&mounter.remount_super(&bound, readonly).unwrap()), []);
+}

@@ -95,8 +95,10 @@ impl MountChange {
             let flagged = flags.iter().filter(|(_, new)| new.contains(MountFlags::READONLY));
             let flagged = flagged.map(|(id, _)| (*id, tree.get(*id)));
             let flagged = flagged.filter(|(_, mount)| !mount.flags.contains(MountFlags::READONLY));
-            let all = tree.mounts.iter().map(|(id, mount)| (*id, &**mount));
-            let of_sb = all.filter(|(_, mount)| sb.is_some_and(|sb| StdArc::ptr_eq(sb, &mount.sb)));
+            let of_sb = sb.into_iter().flat_map(|sb| {
+                let all = tree.mounts.iter().map(|(id, mount)| (*id, &**mount));
+                all.filter(move |(_, mount)| StdArc::ptr_eq(sb, &mount.sb))
+            });
             flagged.chain(of_sb).map(|(id, mount)| (id, StdArc::clone(&mount.sb))).collect()
         })
     }
