@@ -167,11 +167,12 @@ impl Supervisor {
     }
 
     /// Tells whether a call is told for the numbers of pid namespaces and these do not matter: nobody is in
-    /// one of ours, or it is about the caller itself, who is not known yet, and so no init. (Whoever was
+    /// one of ours or lets nobody look into it, or it is about the caller itself, who is not known yet, and so no init. (Whoever was
     /// seen to wait for a semaphore has to be seen to call again.)
     fn is_the_kernels(&self, call: &Call) -> bool {
         let (nr, tid) = (call.nr(), call.tid().0);
-        let by_host = table::is_about_numbers(nr) && !self.guests.any_numbered()
+        let numbers_matter = self.guests.any_numbered() || self.guests.any_closed();
+        let by_host = table::is_about_numbers(nr) && !numbers_matter
             || table::is_about_itself(nr, call.args()[0], tid) && self.guests.peek(tid).is_none();
         by_host && !self.ipc.waiters.any()
     }
@@ -404,6 +405,7 @@ impl Supervisor {
                     me.ipc.waiters.forget_dead();
                     me.ipc.queues.lock().settle();
                     me.mounts.settle();
+                    me.guests.look_for_closed();
                 });
             };
             let thread = anyns_trap::spawn("anyns-deaths", watch);

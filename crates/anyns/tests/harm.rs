@@ -42,6 +42,11 @@ fn filters() {
 }
 
 #[test]
+fn closed() {
+    unharmed("closed", "/usr/bin/python3", include_str!("guests/closed.py"));
+}
+
+#[test]
 fn make() {
     unharmed("make", "sh", include_str!("guests/make.sh"));
 }

@@ -11,6 +11,7 @@
 //! Lock order: `dying`, then the table, then a group's own. None is held while the model is called.
 //! A guest's `exec` is: it is taken with none of the others held, and nothing in the model comes back here.
 
+mod closed;
 mod deaths;
 mod entry;
 mod group;
@@ -51,6 +52,7 @@ pub(crate) struct Guests {
     zombies: zombie::Zombies,
     dying: Mutex<()>,
     late: deaths::Late,
+    closed: closed::Closed,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ impl Guests {
             zombies: zombie::Zombies::default(),
             dying: Mutex::new(()),
             late,
+            closed: closed::Closed::default(),
         })
     }
 

@@ -86,12 +86,13 @@ fn look<'a>(cx: &Cx<'a>, tid: i32) -> Result<Option<Looked<'a>>, Trouble> {
     if subject.is_none() && cx.guest().is_none() {
         return Ok(None);
     }
-    let open = subject.as_ref().is_none_or(|subject| subject.dumpable());
-    let target = match cx.sup.meet(tid, subject) {
+    let target = match cx.sup.meet(tid, subject.clone()) {
         Ok(target) => Some(target),
         Err(Trouble::Gone) => None,
         Err(other) => return Err(other),
     };
+    // Only now is it known whether it has started another program.
+    let open = subject.is_none_or(|subject| subject.dumpable());
     let open = open && target.as_ref().is_none_or(|target| target.task.dumpable());
     Ok(Some(Looked { me: cx.meet()?, target, open }))
 }

@@ -32,7 +32,8 @@ impl<'a> Cx<'a> {
     /// Tells whether paths may lead the caller, or be closed to it, in another way than the kernel
     /// knows, wherever they begin.
     pub(crate) fn looks_from_inside(&self) -> bool {
-        self.guest().is_some() && (self.inside().is_some() || self.is_partial())
+        self.sup.guests.any_closed()
+            || self.guest().is_some() && (self.inside().is_some() || self.is_partial())
     }
 }
 

@@ -41,6 +41,9 @@ fn set_dumpable(cx: &mut Cx<'_>) -> Served {
     // Its children inherit the wish, so it has to be known from now on.
     let guest = cx.meet()?.keep()?;
     guest.task.set_dumpable(wish);
+    if !wish {
+        cx.sup.guests.note_closed();
+    }
     Ok(Verdict::Return(0))
 }
 

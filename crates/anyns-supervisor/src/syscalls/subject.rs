@@ -5,8 +5,13 @@
 //!
 //! Whoever cannot be seen gets a number that nobody has: the kernel then refuses in its own order.
 
+use rustix::io::Errno;
+
 use crate::cx::{Cx, Served, Verdict};
+use crate::descriptors::Thing;
 use crate::numbers::NOBODY;
+use crate::procfs;
+use crate::trouble::Trouble;
 
 /// `PRIO_PGRP` and `PRIO_USER` of getpriority(2).
 const PRIO: [i32; 2] = [1, 2];
@@ -18,14 +23,73 @@ pub(crate) fn first(cx: &mut Cx<'_>) -> Served {
     translated(cx, &[0])
 }
 
-/// Serves `ptrace(request, pid, ..)`.
+/// Serves a call whose second argument is one.
 pub(crate) fn second(cx: &mut Cx<'_>) -> Served {
     translated(cx, &[1])
 }
 
-/// Serves `kcmp(pid1, pid2, ..)`.
+/// Serves a call whose first two arguments are.
 pub(crate) fn both(cx: &mut Cx<'_>) -> Served {
     translated(cx, &[0, 1])
+}
+
+/// Serves `ptrace(request, pid, ..)`.
+pub(crate) fn traced(cx: &mut Cx<'_>) -> Served {
+    if [libc::PTRACE_ATTACH, libc::PTRACE_SEIZE].contains(&(cx.arg(0) as u32)) {
+        lets_look(cx, cx.int(1))?;
+    }
+    second(cx)
+}
+
+/// Serves a call that looks into whom its first argument names.
+pub(crate) fn looked_into(cx: &mut Cx<'_>) -> Served {
+    lets_look(cx, cx.int(0))?;
+    first(cx)
+}
+
+/// Serves `perf_event_open(attributes, pid, ..)`.
+pub(crate) fn measured(cx: &mut Cx<'_>) -> Served {
+    lets_look(cx, cx.int(1))?;
+    second(cx)
+}
+
+/// Serves `kcmp(pid1, pid2, ..)`.
+pub(crate) fn compared(cx: &mut Cx<'_>) -> Served {
+    lets_look(cx, cx.int(0))?;
+    lets_look(cx, cx.int(1))?;
+    both(cx)
+}
+
+/// Serves `pidfd_getfd(pidfd, fd, flags)`.
+pub(crate) fn getfd(cx: &mut Cx<'_>) -> Served {
+    if cx.sup.guests.any_closed()
+        && let Ok(Thing::Process(tid)) = cx.sup.descriptors.look(cx.tid(), cx.int(0))
+    {
+        judged(cx, tid)?;
+    }
+    Ok(Verdict::Continue)
+}
+
+/// Refuses a look into somebody who lets nobody do so, and whom the host does not protect: EPERM.
+pub(super) fn lets_look(cx: &Cx<'_>, number: i32) -> Result<(), Trouble> {
+    if number <= 0 || !cx.sup.guests.any_closed() {
+        return Ok(());
+    }
+    match cx.numbered() {
+        None => judged(cx, number),
+        // Whoever cannot be seen is nobody.
+        Some(_) => cx.view().find(number).map_or(Ok(()), |tid| judged(cx, tid)),
+    }
+}
+
+fn judged(cx: &Cx<'_>, tid: i32) -> Result<(), Trouble> {
+    cx.may_wait()?;
+    match procfs::may_look(cx, tid) {
+        Err(Trouble::Errno(Errno::ACCESS)) => Err(Errno::PERM.into()),
+        // The kernel says so.
+        Err(Trouble::Errno(_)) | Ok(()) => Ok(()),
+        Err(other) => Err(other),
+    }
 }
 
 pub(crate) fn translated(cx: &mut Cx<'_>, which: &[usize]) -> Served {

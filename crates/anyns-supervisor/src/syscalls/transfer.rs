@@ -18,6 +18,7 @@ const PAGE: u64 = 4096;
 
 /// Serves both.
 pub(crate) fn transfer(cx: &mut Cx<'_>) -> Served {
+    super::subject::lets_look(cx, cx.int(0))?;
     let (number, view) = (cx.int(0), cx.view());
     let host = if number > 0 { view.find(number).unwrap_or(NOBODY) } else { number };
     if !cx.held().is_traced() {
