@@ -6,6 +6,8 @@
 //!
 //! * `table` is the only list of the calls we stop; the filter is built from it.
 //! * `syscalls` has the handlers, one file per group of calls.
+//! * `serve` takes calls from [`anyns_trap`] to their handlers.
+//! * `known` finds out who somebody is to the model.
 //! * `guests` knows the tasks that ever left the initial namespaces; all others are the kernel's.
 //! * `numbers`: who is called by which number, and by whom.
 //! * `rights`: what the root of a user namespace may do whatever the modes of its files say.
@@ -22,6 +24,7 @@ mod exec;
 mod guests;
 mod ipc;
 mod judge;
+mod known;
 mod lent;
 mod maps;
 mod mounts;
@@ -29,6 +32,7 @@ mod numbers;
 mod procfs;
 mod rights;
 mod run;
+mod serve;
 mod syscalls;
 mod table;
 pub mod trace;
@@ -38,19 +42,19 @@ mod vfs;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Once, Weak};
 
+use anyns_trap::Tid;
 use anyns_trap::placeholder::Placeholders;
 use anyns_trap::record::{Last, record};
-use anyns_trap::{Answered, Call, Sender, Serve, Tid};
-use nsproxy::{AnyNamespace, Cred, Kgid, Kind, KindSet, Kuid, System, Task};
+use nsproxy::{AnyNamespace, Kind, KindSet, System, Task};
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource};
+use rustix::process::Resource;
 
-use crate::cx::{Cx, Met, Verdict, native};
+use crate::cx::Cx;
 use crate::descriptors::{Descriptors, Given};
 use crate::guests::{Guest, Guests};
 use crate::mounts::Mounts;
-use crate::procfs::{ControlFile, Native, Proc};
+use crate::procfs::{ControlFile, Proc};
 use crate::trouble::Trouble;
 
 pub use nsproxy;
@@ -164,116 +168,6 @@ impl Supervisor {
     pub(crate) fn is_ours(&self, pid: i32) -> bool {
         self.chain.contains(&pid)
             || procfs::thread_group(pid).is_some_and(|group| self.chain.contains(&group))
-    }
-
-    /// Tells whether a call is told for the numbers of pid namespaces and these do not matter: nobody is in
-    /// one of ours or lets nobody look into it, or it is about the caller itself, who is not known yet, and so no init. (Whoever was
-    /// seen to wait for a semaphore has to be seen to call again.)
-    fn is_the_kernels(&self, call: &Call) -> bool {
-        let (nr, tid) = (call.nr(), call.tid().0);
-        let numbers_matter = self.guests.any_numbered() || self.guests.any_closed();
-        let by_host = table::is_about_numbers(nr) && !numbers_matter
-            || table::is_about_itself(nr, call.args()[0], tid) && self.guests.peek(tid).is_none();
-        by_host && !self.ipc.waiters.any()
-    }
-
-    /// The entry of thread `tid`, or what is left of it while it is a zombie: whom a call is about,
-    /// who need not be alive.
-    pub(crate) fn find_subject(&self, tid: i32) -> Option<Arc<Guest>> {
-        self.find_guest(tid).or_else(|| self.guests.zombie(tid))
-    }
-
-    /// The living entry of thread `tid`.
-    pub(crate) fn find_guest(&self, tid: i32) -> Option<Arc<Guest>> {
-        if let Some(known) = self.guests.get(tid) {
-            return Some(known);
-        }
-        if self.guests.len() == 0 {
-            return None;
-        }
-        let doubtful = self.guests.any_traced() || self.guests.any_quiet();
-        let recognised = if doubtful { self.recognise(tid) } else { None };
-        // Another thread's call may have entered it between the two looks.
-        recognised.or_else(|| self.guests.get(tid))
-    }
-
-    /// Enters an unknown task if it is a thread of a process we know, or the child of a guest that
-    /// could not be followed.
-    fn recognise(&self, tid: i32) -> Option<Arc<Guest>> {
-        if let Some(known) = self.guests.enter_likely(tid) {
-            return Some(known);
-        }
-        let native = Native::read(tid).ok()?;
-        self.guests
-            .enter_thread(tid, native.tgid)
-            .or_else(|| self.guests.enter_child(tid, native.tgid, native.ppid))
-    }
-
-    /// A task as the model knows it, introduced to it if need be.
-    pub(crate) fn meet(&self, tid: i32, guest: Option<Arc<Guest>>) -> Result<Met<'_>, Trouble> {
-        match guest {
-            Some(guest) => {
-                self.refresh(&guest)?;
-                Ok(Met::known(self, guest))
-            }
-            None => {
-                self.mounts.tell(&self.system);
-                let native = native(tid)?;
-                let tgid = native.tgid;
-                let peer = self.guests.group(tgid).into_iter().next();
-                let cred = self.native_cred(&native);
-                let task = self.system.adopt(peer.as_ref().map(|peer| &peer.task), cred);
-                task.set_tag(tid as u64);
-                task.set_leader(tid == tgid);
-                task.set_chrooted(chrooted(tid));
-                if native.exited {
-                    // Its credentials are all that is left of it.
-                    nsproxy::exit(&task);
-                }
-                Ok(Met::introduced(self, tid, tgid, task))
-            }
-        }
-    }
-
-    /// An unknown task that has no capability, for rules that ask for one. None if it has any.
-    pub(crate) fn meet_without_capabilities(&self, tid: i32) -> Option<Met<'_>> {
-        let sets = rustix::thread::capabilities(Pid::from_raw(tid)).ok()?;
-        if !sets.effective.is_empty() {
-            return None;
-        }
-        let cred = Cred::user(&self.system.init_user(), Kuid(u32::MAX), Kgid(u32::MAX));
-        let task = self.system.adopt(None, cred);
-        task.set_tag(tid as u64);
-        Some(Met::vague(self, tid, task))
-    }
-
-    /// The credentials of a task, wherever they are kept.
-    pub(crate) fn cred_of(&self, tid: i32, guest: Option<&Guest>) -> Result<Arc<Cred>, Trouble> {
-        match guest {
-            Some(guest) => {
-                self.refresh(guest)?;
-                Ok(guest.task.cred())
-            }
-            None => Ok(Arc::new(self.native_cred(&native(tid)?))),
-        }
-    }
-
-    /// Brings the credentials up to date: a program may have started, and in the initial user
-    /// namespace the kernel's are the truth.
-    fn refresh(&self, guest: &Guest) -> Result<(), Trouble> {
-        self.settle_exec(guest, false);
-        if guest.task.cred().user.is_initial() {
-            let mut cred = native(guest.tid)?.cred(self.system.init_user());
-            cred.no_new_privs = guest.task.with_cred(|cred| cred.no_new_privs);
-            guest.task.set_cred(cred);
-        }
-        Ok(())
-    }
-
-    /// The credentials of a task that was never known, so that it has set nothing itself.
-    pub(crate) fn native_cred(&self, native: &Native) -> Cred {
-        let no_new_privs = self.no_new_privs;
-        Cred { no_new_privs, ..native.cred(self.system.init_user()) }
     }
 
     /// What a task sees of the mounts of its namespace, if that is not what the host shows.
@@ -431,111 +325,9 @@ impl Supervisor {
     }
 }
 
-impl Serve for Supervisor {
-    fn serve(&self, call: Call) -> Answered {
-        if self.is_the_kernels(&call) {
-            return call.resume();
-        }
-        let mut cx = Cx::new(self, call);
-        // What is made for a program to start from is ours; who may find it is judged there.
-        let is_exec = matches!(cx.nr(), libc::SYS_execve | libc::SYS_execveat);
-        let disguise = match is_exec {
-            true => Ok(disguise::Disguise::none()),
-            false => disguise::Disguise::of(&cx),
-        };
-        let served = match (table::handler(cx.nr()), &disguise) {
-            (_, Err(_)) => disguise.map(|_| Verdict::Continue),
-            (Some(handler), Ok(_)) => match handler(&mut cx) {
-                Ok(Verdict::Continue) if cx.is_kept_out() => {
-                    cx.look_itself();
-                    handler(&mut cx)
-                }
-                served => served,
-            },
-            (None, Ok(_)) => Ok(Verdict::Continue),
-        };
-        cx.finish(served)
-    }
-
-    fn reaped(&self, tid: Tid, _status: i32) {
-        self.guests.note_death(tid.0);
-    }
-
-    fn serve_at_once(&self, call: Call) -> Result<Answered, Call> {
-        let handler = table::handler_at_once(call.nr()).filter(|_| !self.writes());
-        let Some(handler) = handler else { return Err(call) };
-        let mut cx = Cx::at_once(self, call)?;
-        match handler(&mut cx) {
-            Err(Trouble::Later) => Err(cx.take()),
-            served => Ok(cx.finish(served)),
-        }
-    }
-
-    fn never_waits(&self, nr: i64) -> bool {
-        table::never_waits(nr)
-    }
-
-    fn is_brief(&self, nr: i64) -> bool {
-        table::is_brief(nr)
-    }
-
-    fn hears_of_births(&self) -> bool {
-        true
-    }
-
-    fn refuses_filter(&self, call: &Call) -> Option<i32> {
-        syscalls::seccomp::refusal(self, call).map(Errno::raw_os_error)
-    }
-
-    fn filter_shared(&self, caller: Tid) {
-        syscalls::seccomp::shared(self, caller.0);
-    }
-
-    fn serves_numbers(&self) -> bool {
-        self.serves(Kind::Pid)
-    }
-
-    fn renames_senders(&self) -> bool {
-        self.guests.any_numbered()
-    }
-
-    fn shields(&self, to: Tid, signal: i32) -> bool {
-        let unstoppable = matches!(signal, libc::SIGKILL | libc::SIGSTOP);
-        let init = || {
-            self.guests.peek(to.0).is_some_and(|guest| {
-                guest.is_numbered() && guest.task.is_init() && !guest.task.has_exited()
-            })
-        };
-        !unstoppable && init() && syscalls::deliver::has_default(to.0, signal)
-    }
-
-    fn sender(&self, to: Tid, from: i32) -> Option<Sender> {
-        let target = self.guests.peek(to.0).filter(|guest| guest.is_numbered())?;
-        let ns = target.task.pid_ns()?;
-        let sender = self.guests.peek(from);
-        let pid = numbers::sender_seen(sender.as_deref(), &ns);
-        // All ids of a tree are its owner's on the host.
-        let uid = sender.map_or_else(own_uid, |sender| sender.task.cred().uid);
-        Some(Sender { pid, uid: target.task.cred().user.uid_in(uid) })
-    }
-}
-
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Supervisor").field("guests", &self.guests.len()).finish_non_exhaustive()
-    }
-}
-
-fn own_uid() -> nsproxy::Kuid {
-    nsproxy::Kuid(rustix::process::getuid().as_raw())
-}
-
-/// Tells whether a task's root directory is not the one we know, because it called chroot(2).
-fn chrooted(tid: i32) -> bool {
-    let (theirs, ours) = (rustix::fs::stat(format!("/proc/{tid}/root")), rustix::fs::stat("/"));
-    match (theirs, ours) {
-        (Ok(theirs), Ok(ours)) => (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino),
-        _ => false,
     }
 }
 

@@ -118,7 +118,9 @@ impl Plan {
             }
             planned.extend(minder::told());
             for (nr, value) in filters::INSTALLS {
-                planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
+                if !numbers.contains(&nr) {
+                    planned.push(Row { nr, test: ours.clone(), action: Action::Trace });
+                }
                 let test = Test::Eq { arg: 0, value };
                 planned.push(Row { nr, test, action: Action::Notify });
             }

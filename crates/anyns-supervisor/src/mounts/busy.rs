@@ -12,7 +12,7 @@ use std::sync::Arc;
 use nsproxy::{Dentry, MountId, Place, Super, Table};
 use rustix::fs::{AtFlags, CWD};
 
-use super::spots::ROOT;
+use super::spots::{ROOT, below};
 use super::{Identity, Mounts, What};
 use crate::descriptors::is_open_for_writing;
 use crate::procfs;
@@ -91,8 +91,7 @@ fn numbers(process: i32) -> impl Iterator<Item = i32> {
 }
 
 fn is_below(path: &Path, root: &[u8]) -> bool {
-    let below = path.as_os_str().as_bytes().strip_prefix(root);
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    below(path.as_os_str().as_bytes(), root).is_some()
 }
 
 fn has_open(process: i32, root: &[u8]) -> bool {

@@ -251,6 +251,14 @@ impl<'a, 'b> Eyes<'a, 'b> {
         }
     }
 
+    /// What a path in such a line is shown as, with what is there if that has this inode number.
+    fn mapped<'k>(&self, path: &[u8], inode: Option<u64>, known: &'k mut Known) -> &'k Shown {
+        known.entry(path.to_vec()).or_insert_with(|| {
+            let shown = self.text(&unescaped(path), inode);
+            Shown { text: escaped(&shown.text), ..shown }
+        })
+    }
+
     /// A line of `maps`: `range mode offset device inode path`.
     fn line(&self, line: &[u8], known: &mut Known) -> Option<Vec<u8>> {
         let at = line.iter().position(|byte| *byte == b'/')?;
@@ -263,10 +271,7 @@ impl<'a, 'b> Eyes<'a, 'b> {
             return None;
         }
         let number = std::str::from_utf8(inode).ok()?.parse().ok()?;
-        let shown = known.entry(path.to_vec()).or_insert_with(|| {
-            let shown = self.text(&unescaped(path), Some(number));
-            Shown { text: escaped(&shown.text), ..shown }
-        });
+        let shown = self.mapped(path, Some(number), known);
         let (mut device, mut inode) = (device.to_vec(), inode.to_vec());
         // A program's copy is another file than the program.
         let original = shown.stat.filter(|stat| stat.st_ino != number);
@@ -292,10 +297,7 @@ impl<'a, 'b> Eyes<'a, 'b> {
         let start = line.windows(FILE.len()).position(|window| window == FILE)? + FILE.len();
         let len = line[start..].iter().position(|byte| matches!(byte, b' ' | b'\n'))?;
         let path = &line[start..start + len];
-        let shown = known.entry(path.to_vec()).or_insert_with(|| {
-            let shown = self.text(&unescaped(path), None);
-            Shown { text: escaped(&shown.text), ..shown }
-        });
+        let shown = self.mapped(path, None, known);
         Some([&line[..start], &shown.text, &line[start + len..]].concat())
     }
 }
