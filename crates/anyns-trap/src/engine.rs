@@ -25,9 +25,10 @@ use crate::chain::Tree;
 use crate::held::Route;
 use crate::lone::Lone;
 use crate::notify::{Port, Received, Told};
-use crate::seats::{Place, Seats, spawn};
+use crate::seats::{Place, Seats};
 use crate::stop::minder::Minder;
 use crate::stop::{self, Stops, filters, keeper_of, steer};
+use crate::threads::spawn;
 use crate::{BackEnd, Plan, Sender, Tid, sys, trace, wake};
 
 /// What the embedder does with calls.

@@ -35,6 +35,7 @@ mod seats;
 mod stop;
 pub mod store;
 mod sys;
+mod threads;
 mod trace;
 mod wake;
 
@@ -44,8 +45,8 @@ pub use install::InstallError;
 pub use memory::{MemError, Memory, Plain};
 pub use plan::{BackEnd, Denied, Plan};
 pub use program::{is_written, may_execute};
-pub use seats::spawn;
 pub use stop::is_tracer;
+pub use threads::spawn;
 pub use trace::{
     Birth, Dozer, Execed, Failed, Forked, Frozen, Held, Ran, Roused, Seems, Sender, Woken,
 };

@@ -5,6 +5,8 @@ use std::ptr::null;
 
 use rustix::io::Errno;
 
+use crate::threads;
+
 /// `AT_EXECVE_CHECK` (6.14): look whether it could be done, and do no more.
 const EXECVE_CHECK: i32 = 0x1_0000;
 
@@ -16,11 +18,14 @@ pub fn may_execute(file: BorrowedFd<'_>) -> Result<(), Errno> {
     let argv = [c"".as_ptr(), null()];
     let envp = [null::<libc::c_char>()];
     let (fd, path, flags) = (file.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH | EXECVE_CHECK);
-    // SAFETY: path and arguments end with a zero, both vectors with a null pointer, and all live until
-    // the call returns. With this flag the kernel executes nothing; one that does not know it refuses.
-    let said =
-        unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv.as_ptr(), envp.as_ptr(), flags) };
-    answer(said)
+    threads::as_exec(|| {
+        // SAFETY: path and arguments end with a zero, both vectors with a null pointer, and all live
+        // until the call returns. With this flag the kernel executes nothing; one that does not know it
+        // refuses.
+        answer(unsafe {
+            libc::syscall(libc::SYS_execveat, fd, path, argv.as_ptr(), envp.as_ptr(), flags)
+        })
+    })
 }
 
 /// Whether somebody has a file open for writing; `file` is open for reading. Who does not own the file

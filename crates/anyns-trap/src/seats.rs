@@ -7,9 +7,7 @@
 //! Where there are more processors, nobody is held: two seats would be too few, and one for each too
 //! many, since every call wakes all who wait.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::thread::{self, JoinHandle};
 
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -19,21 +17,11 @@ use crate::Tid;
 /// So many changes of callers at one seat are a crowd.
 const CROWD: u32 = 4;
 
-/// Starts a thread that may run wherever this process may, also if the one that starts it, which
-/// may be one that serves calls, may not.
-///
-/// # Errors
-/// EAGAIN where there are too many threads.
-pub fn spawn<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.into()).spawn(move || {
-        if let Ok(all) = all() {
-            let _ = sched_setaffinity(None, &all);
-        }
-        work()
-    })
+/// Lets the calling thread, just started by one that may sit, run wherever this process may.
+pub(crate) fn leave() {
+    if let Ok(all) = all() {
+        let _ = sched_setaffinity(None, &all);
+    }
 }
 
 /// The processors of the process: those of its first thread, which never sits.

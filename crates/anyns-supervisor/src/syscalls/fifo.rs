@@ -27,27 +27,43 @@ pub(super) fn may_wait(flags: OFlags) -> bool {
 }
 
 /// Opens one, and answers when its other side is open, too.
+///
+/// # Errors
+/// Those of open(2); ENOMEM where too many wait already, or there is no room for a thread of ours.
 pub(super) fn open(cx: &mut Cx<'_>, fd: &OwnedFd, flags: OFlags) -> Served {
     let not = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::TRUNC;
     let flags = (flags - not) | OFlags::CLOEXEC;
     let cloexec = flags.contains(OFlags::CLOEXEC);
     // Permissions first, and who is there already need not be waited for.
     let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0)?;
-    if WAITING.fetch_add(1, Ordering::Relaxed) >= MAX {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-        return Err(Errno::AGAIN.into());
-    }
-    let (call, answered) = cx.take().keep();
+    let counted = Counted::new().ok_or(Errno::NOMEM)?;
+    let (give, taken) = mpsc::channel();
     let wait = move || {
-        serve(call, fd, flags, cloexec);
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-    };
-    match anyns_trap::spawn("anyns-fifo", wait) {
-        Ok(_) => Ok(Verdict::Answered(answered)),
-        Err(_) => {
-            WAITING.fetch_sub(1, Ordering::Relaxed);
-            Ok(Verdict::Answered(answered))
+        let _counted = counted;
+        if let Ok(call) = taken.recv() {
+            serve(call, fd, flags, cloexec);
         }
+    };
+    // Its caller is answered here if there is no thread.
+    anyns_trap::spawn("anyns-fifo", wait).map_err(|_| Errno::NOMEM)?;
+    let (call, answered) = cx.take().keep();
+    let _ = give.send(call);
+    Ok(Verdict::Answered(answered))
+}
+
+/// One of those who wait.
+struct Counted;
+
+impl Counted {
+    fn new() -> Option<Counted> {
+        let counted = Counted;
+        (WAITING.fetch_add(1, Ordering::Relaxed) < MAX).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -74,7 +90,7 @@ fn serve(call: Call, fd: OwnedFd, flags: OFlags, cloexec: bool) {
         anyns_trap::spawn("anyns-fifo", open)
     };
     if blocked.is_err() {
-        drop(call.errno(libc::EAGAIN));
+        drop(call.errno(libc::ENOMEM));
         return;
     }
     loop {

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -18,7 +18,7 @@ use super::{filters, sigsys, steer};
 use crate::call::Call;
 use crate::engine::{Serve, at_once, install, serve};
 use crate::record::Last;
-use crate::{Tid, sys, wake};
+use crate::{Tid, sys, threads, wake};
 
 /// How long a worker waits for work before it ends, if it is not the only one.
 const SPARE_LIFE: Duration = Duration::from_secs(10);
@@ -117,7 +117,7 @@ impl Crew {
     fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         state.handles.retain(|handle| !handle.is_finished());
         let crew = Arc::clone(self);
-        let handle = thread::Builder::new().name("anyns-stopped".into()).spawn(move || {
+        let handle = threads::start("anyns-stopped", move || {
             // A worker runs none of the embedder's signal handlers.
             let _ = sys::block_all();
             wake::prepare();

@@ -1,0 +1,72 @@
+//! Threads of ours. None is started while the kernel is asked whether we could execute a file: it takes
+//! that for an exec that is under way, and whoever would share its directories (CLONE_FS, as every
+//! thread does) gets EAGAIN from clone(2).
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::RwLock;
+
+use crate::seats;
+
+/// Held shared by who asks about a file, alone by who starts a thread. It guards no data.
+static EXECS: RwLock<()> = RwLock::new(());
+
+/// Starts a thread that may run wherever this process may, also if the one that starts it, which
+/// may be one that serves calls, may not.
+///
+/// # Errors
+/// EAGAIN where there are too many threads.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    start(name, || {
+        seats::leave();
+        work()
+    })
+}
+
+/// Starts a thread that sees to its processors itself.
+///
+/// # Errors
+/// EAGAIN where there are too many threads.
+pub(crate) fn start<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let _no_exec = EXECS.write();
+    thread::Builder::new().name(name.into()).spawn(work)
+}
+
+/// Asks something that the kernel takes for an exec.
+pub(crate) fn as_exec<T>(ask: impl FnOnce() -> T) -> T {
+    let _no_thread = EXECS.read();
+    ask()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn threads_start_while_programs_are_looked_at() {
+        let program = File::open("/proc/self/exe").unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let asking = spawn("asks", move || {
+            while !until.load(Ordering::Relaxed) {
+                let _ = crate::may_execute(program.as_fd());
+            }
+        });
+        for _ in 0..2000 {
+            spawn("starts", || ()).unwrap().join().unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        asking.unwrap().join().unwrap();
+    }
+}
