@@ -61,7 +61,7 @@ fn nix() {
         &[
             "export HOME=$PWD USER=me NIX_STORE_DIR=$PWD/store NIX_STATE_DIR=$PWD/var NIX_LOG_DIR=$PWD/log NIX_CONF_DIR=$PWD/etc NIX_REMOTE=; \
              printf 'derivation { name=\"x\"; system=\"x86_64-linux\"; builder=\"/bin/busybox\"; args=[\"sh\" \"-c\" (builtins.readFile ./build)]; outputHashMode=\"flat\"; outputHashAlgo=\"sha256\"; outputHash=\"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\"; }' >t.nix; \
-             printf 'exec 2>&1; b=/bin/busybox; $b id; $b hostname; $b ls / /etc /dev /dev/pts; $b stat -c \"%%n %%a %%u %%t\" /dev /dev/pts /dev/pts/ptmx; $b cat /etc/passwd /proc/self/uid_map /proc/1/comm; $b ps | $b wc -l; $b mount | $b wc -l; $b ls -ln /build; $b touch /x; echo hello >$out' >build; \
+             printf 'exec 2>&1; b=/bin/busybox; $b id; $b hostname; $b ls / /etc /dev /dev/pts; $b stat -c \"%%n %%a %%u %%t\" /dev /dev/pts /dev/pts/ptmx; $b cat /etc/passwd /proc/self/uid_map /proc/1/comm; $b ps >ps; $b wc -l <ps; $b rm ps; $b mount | $b wc -l; $b ls -ln /build; $b touch /x; echo hello >$out' >build; \
              build() { nix-build --option sandbox true --option sandbox-fallback false --option substitute false --option sandbox-paths /bin/busybox --option build-users-group '' \"$@\" t.nix 2>&1 | sed 's,/[^ ]*/[0-9a-z]*-x,PATH,g'; }; \
              build; cat result; build; rm result; sed -i 's/hello/other/' build; build | sed '/specified/d; /got/d'; ls store | sed 's/.*-//' | sort",
         ],

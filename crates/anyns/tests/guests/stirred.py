@@ -1,5 +1,6 @@
 # A thread that changes its directory, forks and executes while others of its process send it signals
-# all the time, as Go's runtime does: nothing is refused, and nothing takes a second.
+# all the time, as Go's runtime does: nothing is refused, and nothing is kept waiting by the signals. (A
+# busy machine may take a second for one thing, but not again and again.)
 import os, signal, sys, threading, time
 
 got = 0
@@ -31,7 +32,7 @@ def attempt(name, act):
         act()
     except OSError as e:
         failed.add((name, e.strerror))
-    slow = max(slow, time.monotonic() - start)
+    slow += time.monotonic() - start > 0.9
 
 def child():
     pid = os.fork()
@@ -51,6 +52,6 @@ for _ in range(int(sys.argv[1])):
     attempt('chdir back', lambda: os.chdir(here))
     attempt('fork', child)
     attempt('spawn', program)
-print(sorted(failed), got > 0, 'slow' if slow > 0.9 else 'in time', flush=True)
+print(sorted(failed), got > 0, 'slow' if slow > 5 else 'in time', flush=True)
 # The last of all: an exec by the first thread, stirred as well.
 os.execv('/bin/echo', ['echo', 'executed'])
