@@ -50,14 +50,15 @@ os.waitpid(child, 0)
 given("the next", child, 5001)
 print("ns_last_pid below", put("ns_last_pid", "-1"))
 
-print("pid_max", put("pid_max", "400"))
+# The least that it may be. The host's numbers begin again at 300, so one of three is beyond it.
+print("pid_max", put("pid_max", "301"))
 children = []
 for _ in range(3):
     child = os.fork()
     if not child:
         os.pause() if hasattr(os, "pause") else __import__("signal").pause()
     children.append(child)
-print("beyond it", all(child > 400 for child in children))
+print("beyond it", any(child > 301 for child in children))
 
 with open(f"/proc/{children[0]}/status") as status:
     line = next(line for line in status if line.startswith("NSpid:"))
