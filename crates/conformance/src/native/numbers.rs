@@ -3,6 +3,7 @@
 //! An actor's numbers are looked up once, when it says its first words; by then all are fixed.
 
 use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use anyns_trap::raw::{self, NsRequest};
 
@@ -154,6 +155,8 @@ impl Session {
         let Some(init) = self.actors.iter().find(|a| a.process == process && a.init) else {
             return false;
         };
+        // It has given up its namespaces, and sleeps: before that it may not have closed its pid
+        // namespace yet.
         let gone = std::fs::read_link(format!("/proc/{process}/ns/uts"))
             .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
         let space = init.space();
@@ -167,7 +170,8 @@ impl Session {
         let held = kin.iter().filter(|(who, _)| !numbers.contains(who)).any(|(_, kin)| {
             [kin.group, kin.session].iter().any(|n| *n != process && numbers.contains(n))
         });
-        gone && (held || left.peek().is_some())
+        gone && sleeps(process)
+            && (held || left.peek().is_some())
             && left.all(|(who, kin)| !numbers.contains(&kin.parent) || self.lingers(*who))
     }
 }
@@ -179,10 +183,26 @@ struct Kin {
     session: i32,
 }
 
+/// What follows the name in the `stat` of a process or thread: the state first.
+fn stat(directory: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(directory.join("stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.to_owned())
+}
+
+/// Whether the last thread of a process that ends sleeps: its first one may be gone before.
+fn sleeps(process: i32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    let left: Vec<String> = threads
+        .flatten()
+        .filter_map(|thread| stat(&thread.path()))
+        .filter(|stat| !stat.starts_with(['Z', 'X']))
+        .collect();
+    !left.is_empty() && left.iter().all(|stat| stat.starts_with('S'))
+}
+
 fn kin(process: i32) -> Option<Kin> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The state is the first word after the name.
-    let mut words = text.rsplit_once(") ")?.1.split(' ').skip(1).map(str::parse);
+    let text = stat(Path::new(&format!("/proc/{process}")))?;
+    let mut words = text.split(' ').skip(1).map(str::parse);
     let mut next = || words.next()?.ok();
     Some(Kin { parent: next()?, group: next()?, session: next()? })
 }
