@@ -9,6 +9,7 @@
 //! * `serve` takes calls from [`anyns_trap`] to their handlers.
 //! * `known` finds out who somebody is to the model.
 //! * `guests` knows the tasks that ever left the initial namespaces; all others are the kernel's.
+//! * `cgroups`: where cgroup namespaces begin.
 //! * `numbers`: who is called by which number, and by whom.
 //! * `rights`: what the root of a user namespace may do whatever the modes of its files say.
 //! * `procfs`, `vfs`, `descriptors`: the files whose contents are ours, how a path leads to them,
@@ -17,6 +18,7 @@
 //! Not here: no rule (they are `nsproxy`'s), no seccomp or ptrace (they are `anyns_trap`'s).
 
 mod abi;
+mod cgroups;
 mod cx;
 mod descriptors;
 mod disguise;
@@ -50,6 +52,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::process::Resource;
 
+use crate::cgroups::Cgroups;
 use crate::cx::Cx;
 use crate::descriptors::{Descriptors, Given};
 use crate::guests::{Guest, Guests};
@@ -69,7 +72,8 @@ const FIRST_INODE: u32 = 0xF800_0000;
 
 /// The types of namespaces that guests are served. The flags of the others are refused as by a
 /// kernel that was built without them, whatever the model could do.
-pub const SERVED: KindSet = KindSet::of(&[Kind::User, Kind::Uts, Kind::Ipc, Kind::Mnt, Kind::Pid]);
+pub const SERVED: KindSet =
+    KindSet::of(&[Kind::User, Kind::Uts, Kind::Ipc, Kind::Mnt, Kind::Pid, Kind::Cgroup]);
 
 /// What a supervisor is started with.
 #[derive(Debug)]
@@ -98,6 +102,7 @@ pub struct Supervisor {
     descriptors: Descriptors,
     placeholders: Mutex<Option<Arc<Placeholders>>>,
     ipc: ipc::Ipc,
+    cgroups: Cgroups,
     watched: Once,
     me: Weak<Supervisor>,
     chain: Vec<i32>,
@@ -136,6 +141,7 @@ impl Supervisor {
             programs: exec::Programs::default(),
             placeholders: Mutex::default(),
             ipc: ipc::Ipc::default(),
+            cgroups: Cgroups::new(system.config().hierarchies.clone()),
             chain: options.chain,
             no_new_privs: options.no_new_privs,
             system,
@@ -366,6 +372,7 @@ fn configuration(built: KindSet) -> std::io::Result<nsproxy::Config> {
         first_inode: FIRST_INODE,
         built,
         numbers: nsproxy::Numbers::Given,
+        hierarchies: cgroups::hierarchies(),
         ..nsproxy::Config::default()
     };
     for (index, kind) in Kind::ALL.iter().enumerate() {

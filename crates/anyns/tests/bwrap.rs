@@ -1,4 +1,4 @@
-//! bubblewrap: every option its manual lists, but for those that take a net, cgroup or time
+//! bubblewrap: every option its manual lists, but for those that take a net or time
 //! namespace, and the command lines of those that use it, print on a host that refuses namespaces
 //! what they print where the kernel grants them.
 //!
@@ -221,15 +221,15 @@ fn users_of_it() {
     );
 }
 
-/// What is asked for a net or cgroup namespace is refused, as by a kernel without them; natively it
-/// is granted, so these are not compared.
+/// What is asked for a net namespace is refused, as by a kernel without them; natively it is granted, so
+/// these are not compared.
 #[test]
 fn what_is_not_served() {
     let scratch = Scratch::new("bwrap-not-served");
     if !harness::is_root() || std::env::var_os("ANYNS_SELF_CHECK").is_some() {
         return;
     }
-    for options in ["--unshare-net", "--unshare-cgroup", "--unshare-all"] {
+    for options in ["--unshare-net", "--unshare-all"] {
         let line = harness::Line::sh(&format!("bwrap --ro-bind / / {options} true"));
         let seen = harness::run(&scratch, Place::Refused, &line);
         // It takes EINVAL for a kernel without user namespaces.

@@ -23,7 +23,7 @@ const KINDS: [Kind; 8] = [
 ];
 
 /// A script and what it prints everywhere.
-const SCRIPTS: [(&str, &str); 8] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("anyns run -- unshare -Ur --uts sh -c 'hostname box; hostname; id -u'", "box\n0\n"),
     (
         "anyns run -- unshare -Uru sh -c 'hostname one; unshare -Uu sh -c \"hostname two\"; \
@@ -42,6 +42,7 @@ const SCRIPTS: [(&str, &str); 8] = [
         "0\ndeny\nsetpriv: setresuid failed: Invalid argument\n\
          chown: changing ownership of '/tmp': Invalid argument\n",
     ),
+    ("anyns run -- unshare -UrC sh -c 'grep -vc \":/$\" /proc/self/cgroup'", "0\n"),
     ("anyns run -- sh -c 'for i in $(seq 300); do /bin/true; done; echo ended'", "ended\n"),
     ("anyns run -- bash -c 'yes | head -n 1000 | wc -l; (exit 7); echo $?'", "1000\n7\n"),
     (

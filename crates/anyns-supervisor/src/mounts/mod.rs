@@ -11,6 +11,7 @@
 mod boot;
 mod bound;
 mod busy;
+mod cgroups;
 mod detached;
 mod host;
 mod made;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::control::cannot_open;
 use super::copies::copy_of;
-use super::{ThreadFile, may_look, paths, read_file, status};
+use super::{ThreadFile, cgroups, may_look, paths, read_file, status};
 use crate::cx::{Cx, Served, Verdict};
 use crate::guests::Guest;
 use crate::numbers::View;
@@ -41,7 +41,17 @@ pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFla
             };
         }
         ThreadFile::Status => Some(status_of(cx, tid, subject.as_ref())?),
-        ThreadFile::Mountinfo | ThreadFile::Mounts | ThreadFile::Mountstats => {
+        ThreadFile::Cgroup => {
+            return match cgroups::of(cx, tid)? {
+                Some(text) => copy_of(cx, &text, flags),
+                None => Ok(Verdict::Continue),
+            };
+        }
+        ThreadFile::Mountinfo => {
+            let own = subject.as_ref().and_then(|subject| mounts_of(cx, subject, file));
+            cgroups::roots(cx, tid, own)?
+        }
+        ThreadFile::Mounts | ThreadFile::Mountstats => {
             subject.as_ref().and_then(|subject| mounts_of(cx, subject, file))
         }
         _ if view.is_hosts() => None,

@@ -3,6 +3,7 @@
 //! Only files whose text or identity depends on namespaces we serve are ours; everything else in
 //! `/proc` is the kernel's own. What each file shows is in the files beside this one.
 
+mod cgroups;
 mod control;
 mod copies;
 mod deep;
@@ -25,6 +26,7 @@ use nsproxy::ipc::Sort;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+pub(crate) use cgroups::root_seen as cgroup_seen;
 pub(crate) use control::{Control, ControlFile, open_control};
 pub(crate) use copies::Copies;
 pub(crate) use files::{open_file, open_loadavg, open_locks};
@@ -87,6 +89,8 @@ pub(crate) enum ThreadFile {
     Children,
     /// `sched`.
     Sched,
+    /// `cgroup`.
+    Cgroup,
     /// `mountinfo`.
     Mountinfo,
     /// `mounts`.
@@ -252,6 +256,7 @@ impl ThreadFile {
             "stat" => ThreadFile::Stat,
             "children" => ThreadFile::Children,
             "sched" => ThreadFile::Sched,
+            "cgroup" => ThreadFile::Cgroup,
             "mountinfo" => ThreadFile::Mountinfo,
             "mounts" => ThreadFile::Mounts,
             "mountstats" => ThreadFile::Mountstats,
@@ -269,7 +274,8 @@ impl ThreadFile {
 ///
 /// This is what every path call of every guest pays, so it must stay a handful of comparisons.
 pub(crate) fn is_interesting(last: &[u8]) -> bool {
-    const FILES: [&[u8]; 5] = [b"status", b"stat", b"mountinfo", b"mounts", b"mountstats"];
+    const FILES: [&[u8]; 6] =
+        [b"status", b"stat", b"mountinfo", b"mounts", b"mountstats", b"cgroup"];
     Control::is_name(last)
         || ipc::is_name(last)
         || FILES.contains(&last)

@@ -153,9 +153,12 @@ pub(super) fn make(
         },
         Some("devpts") => mounts.make_devpts(given, &cred),
         Some("overlay") => return super::overlay::make(cx, met, given),
-        Some(kind @ ("sysfs" | "cgroup" | "cgroup2")) => {
-            mounts.make_of_host(kind, given, &cx.sup.system.init_user())
+        Some(kind @ ("cgroup" | "cgroup2")) => {
+            let ns = met.task.nsproxy().ok_or(Trouble::Gone)?.cgroup.clone();
+            let begins = |hierarchy| cx.sup.cgroup_root(hierarchy, &ns);
+            mounts.make_cgroups(&cx.sup.cgroups, kind, given, begins)
         }
+        Some("sysfs") => mounts.make_of_host("sysfs", given, &cx.sup.system.init_user()),
         // It takes a device, and there is none.
         _ => Err(Errno::NODEV),
     };

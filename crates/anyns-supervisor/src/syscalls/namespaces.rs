@@ -32,6 +32,9 @@ pub(crate) fn unshare(cx: &mut Cx<'_>) -> Served {
     // Who is in a mount namespace of its own has directories of its own.
     let apart = flags.contains(CloneFlags::NEWNS) && met.task.shares_directories();
     let can_be_virtual = parts_directories(cx, &met.task, flags);
+    if flags.contains(CloneFlags::NEWCGROUP) {
+        cx.sup.note_cgroups(cx.tid(), &met.task);
+    }
     let change = match nsproxy::prepare_unshare(&met.task, flags) {
         Ok(change) => change, // invisible so far
         // Whether something is shared comes before whether one may.

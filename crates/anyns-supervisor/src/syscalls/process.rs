@@ -167,6 +167,9 @@ fn born(cx: &mut Cx<'_>, args: &CloneArgs, edit: Edit) -> Served {
         cx.settle()?;
     }
     cx.sup.guests.look_at_inits(&met.task);
+    if args.flags.contains(CloneFlags::NEWCGROUP) {
+        cx.sup.note_cgroups(cx.tid(), &met.task);
+    }
     let numbers = chosen_numbers(cx, args)?;
     let facts = Facts { set_tid: &numbers, ..Facts::default() };
     let newborn = match nsproxy::prepare_clone_with(&met.task, args, facts) {
@@ -330,6 +333,9 @@ fn introduce(
 ) -> anyns_trap::Answered {
     let child = forked.child().0;
     newborn.task().set_tag(child as u64);
+    if args.flags.contains(CloneFlags::NEWCGROUP | CloneFlags::INTO_CGROUP) {
+        cx.sup.note_birth_in_cgroup(child, &newborn);
+    }
     let task = newborn.commit_as(child as u32);
     // Its orphans shall be its own.
     let adopts =

@@ -12,6 +12,7 @@ use crate::abi::statmount::{self, LIST_REVERSE, Request};
 use crate::cx::{Cx, Met, Served, Verdict};
 use crate::descriptors::{Thing, is_our_id};
 use crate::mounts::{What, unique, unique_of};
+use crate::procfs;
 use crate::trouble::Trouble;
 
 /// `LSMT_ROOT`: all that can be reached from the root directory.
@@ -148,7 +149,11 @@ pub(crate) fn statmount(cx: &mut Cx<'_>) -> Served {
     let id = unique_of(request.mount).ok_or(Errno::NOENT)?;
     let files = &cx.sup.mounts.files();
     let status = nsproxy::mount_status(&asked.met.task, &asked.ns, files, id);
-    let status = status.ok_or(Errno::NOENT)?;
+    let mut status = status.ok_or(Errno::NOENT)?;
+    let (kind, options) = (status.sb.kind(), status.sb.options());
+    if let Some(root) = procfs::cgroup_seen(cx, kind, &options, &status.root) {
+        status.root = root;
+    }
     if status.point.is_none() && !asked.rules() {
         return Err(Errno::PERM.into());
     }

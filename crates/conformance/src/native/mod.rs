@@ -28,7 +28,8 @@ pub use way::Way;
 
 /// The types of namespaces that anyns serves to real processes. A scenario that needs others is
 /// for kernel and model.
-pub const HOSTED: KindSet = KindSet::of(&[Kind::User, Kind::Uts, Kind::Ipc, Kind::Mnt, Kind::Pid]);
+pub const HOSTED: KindSet =
+    KindSet::of(&[Kind::User, Kind::Uts, Kind::Ipc, Kind::Mnt, Kind::Pid, Kind::Cgroup]);
 
 /// How long a step may take, unless the environment says otherwise (`CONFORMANCE_TIMEOUT`, seconds).
 ///

@@ -1,0 +1,71 @@
+//! Paths of cgroups in `/proc`, as they are read in a cgroup namespace: `PID/cgroup`, and the roots of
+//! cgroup mounts in `PID/mountinfo`.
+
+use nsproxy::{Arc, CgroupNs};
+
+use super::read_file;
+use crate::cgroups::is_hosts;
+use crate::cx::Cx;
+use crate::trouble::Trouble;
+
+/// The reader's namespace, if that is not the host's.
+fn reader(cx: &Cx<'_>) -> Option<Arc<CgroupNs>> {
+    let ns = cx.guest()?.task.nsproxy()?.cgroup.clone();
+    (!is_hosts(&cx.sup.system, &ns)).then_some(ns)
+}
+
+/// The text of `PID/cgroup`, if the host's is not the reader's.
+pub(super) fn of(cx: &Cx<'_>, tid: i32) -> Result<Option<Vec<u8>>, Trouble> {
+    let Some(ns) = reader(cx) else { return Ok(None) };
+    let text = read_file(&format!("/proc/{tid}/cgroup"))?;
+    Ok(Some(cx.sup.cgroups_seen(&text, has_exited(tid), &ns)))
+}
+
+/// Whether a process is a zombie.
+fn has_exited(tid: i32) -> bool {
+    let stat = read_file(&format!("/proc/{tid}/stat")).unwrap_or_default();
+    let end = stat.iter().rposition(|byte| *byte == b')');
+    let state = end.and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'Z' | b'X') | None)
+}
+
+/// A `mountinfo` with the roots of cgroup mounts as the reader has them: of the text that is given, or
+/// else of the host's. None if nothing is to be changed of the latter.
+pub(super) fn roots(
+    cx: &Cx<'_>,
+    tid: i32,
+    text: Option<String>,
+) -> Result<Option<String>, Trouble> {
+    let Some(ns) = reader(cx) else { return Ok(text) };
+    let text = match text {
+        Some(text) => text,
+        None => {
+            String::from_utf8_lossy(&read_file(&format!("/proc/{tid}/mountinfo"))?).into_owned()
+        }
+    };
+    Ok(Some(text.lines().map(|line| format!("{}\n", seen(cx, line, &ns))).collect()))
+}
+
+/// What a mount of cgroups shows, as the reader calls it; none for other file systems, and in the
+/// host's namespace.
+pub(crate) fn root_seen(cx: &Cx<'_>, kind: &str, options: &str, root: &[u8]) -> Option<Vec<u8>> {
+    let hierarchy = cx.sup.cgroups.shown(kind, options)?;
+    Some(cx.sup.cgroup_path(hierarchy, root, &*reader(cx)?))
+}
+
+/// One line.
+fn seen(cx: &Cx<'_>, line: &str, ns: &CgroupNs) -> String {
+    let changed = || {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut words = file_system.split(' ');
+        let (kind, _, options) = (words.next()?, words.next()?, words.next()?);
+        let hierarchy = cx.sup.cgroups.shown(kind, options)?;
+        let mut fields: Vec<&str> = mount.split(' ').collect();
+        // A blank in it is an octal number, there and here.
+        let root = cx.sup.cgroup_path(hierarchy, fields.get(3)?.as_bytes(), ns);
+        let root = String::from_utf8_lossy(&root);
+        *fields.get_mut(3)? = &root;
+        Some(format!("{} - {file_system}", fields.join(" ")))
+    };
+    changed().unwrap_or_else(|| line.to_owned())
+}
