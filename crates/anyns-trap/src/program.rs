@@ -53,29 +53,3 @@ fn answer(said: libc::c_long) -> Result<(), Errno> {
         _ => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::{File, OpenOptions};
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::OpenOptionsExt;
-
-    #[test]
-    fn a_program_that_is_written_is_busy() {
-        let path = std::env::temp_dir().join(format!("anyns-busy-{}", std::process::id()));
-        let writer =
-            OpenOptions::new().create_new(true).write(true).mode(0o700).open(&path).unwrap();
-        let reader = File::open(&path).unwrap();
-        let check = may_execute(reader.as_fd());
-        assert!(matches!(check, Err(Errno::TXTBSY | Errno::INVAL)), "{check:?}");
-        assert!(is_written(reader.as_fd()));
-        drop(writer);
-        assert!(!is_written(reader.as_fd()));
-        assert!(matches!(may_execute(reader.as_fd()), Ok(()) | Err(Errno::INVAL)));
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-            .unwrap();
-        assert!(matches!(may_execute(reader.as_fd()), Err(Errno::ACCESS | Errno::INVAL)));
-        std::fs::remove_file(path).unwrap();
-    }
-}

@@ -44,29 +44,3 @@ pub(crate) fn as_exec<T>(ask: impl FnOnce() -> T) -> T {
     let _no_thread = EXECS.read();
     ask()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-    use std::os::fd::AsFd;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    #[test]
-    fn threads_start_while_programs_are_looked_at() {
-        let program = File::open("/proc/self/exe").unwrap();
-        let over = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&over);
-        let asking = spawn("asks", move || {
-            while !until.load(Ordering::Relaxed) {
-                let _ = crate::may_execute(program.as_fd());
-            }
-        });
-        for _ in 0..2000 {
-            spawn("starts", || ()).unwrap().join().unwrap();
-        }
-        over.store(true, Ordering::Relaxed);
-        asking.unwrap().join().unwrap();
-    }
-}
