@@ -99,6 +99,11 @@ fn files_of_a_process() {
             "pns sh -c 'readlink /proc/self | grep -c .; cat /proc/self/comm /proc/1/comm; true'",
             "pns grep -E '^(Name|State|T?g?id|P?Pid|NS|Uid|Gid|Groups|Cap|Threads|Tracer)' /proc/1/status | grep -v Tracer",
             "pns sh -c 'cut -d\" \" -f1,2,4-8 /proc/1/stat; true'",
+            // A name is bytes, and need not be UTF-8.
+            "pns python3 -c 'import ctypes; ctypes.CDLL(None).prctl(15, b\"a\\xe9 \\xff)\\n\\xc3\\xa9\")
+for f in (\"status\", \"stat\", \"comm\"): print(open(\"/proc/self/\" + f, \"rb\").read()[:24].split()[-2:])'",
+            "unshare -Urm python3 -c 'import os; os.mkdir(b\"d\\xe9\"); os.system(b\"mount -t tmpfs x\\xff d\\xe9\")
+for f in (\"mountinfo\", \"mounts\", \"mountstats\"): print([w for w in open(\"/proc/self/\" + f, \"rb\").read().splitlines()[-1].split() if max(w) > 127][-1][-3:])'",
             // Files that are open at the same time are two, whatever is opened after one was closed.
             "pns python3 -c 'a = open(\"/proc/self/status\"); b = open(\"/proc/self/stat\")
 print(a.read(5), b.read().count(\"\\n\")); a.close()

@@ -3,7 +3,7 @@
 
 use nsproxy::{Arc, CgroupNs};
 
-use super::read_file;
+use super::{read_file, text};
 use crate::cgroups::is_hosts;
 use crate::cx::Cx;
 use crate::trouble::Trouble;
@@ -39,9 +39,7 @@ pub(super) fn roots(
     let Some(ns) = reader(cx) else { return Ok(text) };
     let text = match text {
         Some(text) => text,
-        None => {
-            String::from_utf8_lossy(&read_file(&format!("/proc/{tid}/mountinfo"))?).into_owned()
-        }
+        None => text::read(&read_file(&format!("/proc/{tid}/mountinfo"))?).into_owned(),
     };
     Ok(Some(text.lines().map(|line| format!("{}\n", seen(cx, line, &ns))).collect()))
 }
@@ -62,8 +60,9 @@ fn seen(cx: &Cx<'_>, line: &str, ns: &CgroupNs) -> String {
         let hierarchy = cx.sup.cgroups.shown(kind, options)?;
         let mut fields: Vec<&str> = mount.split(' ').collect();
         // A blank in it is an octal number, there and here.
-        let root = cx.sup.cgroup_path(hierarchy, fields.get(3)?.as_bytes(), ns);
-        let root = String::from_utf8_lossy(&root);
+        let root = text::written((*fields.get(3)?).to_owned());
+        let root = cx.sup.cgroup_path(hierarchy, &root, ns);
+        let root = text::read(&root);
         *fields.get_mut(3)? = &root;
         Some(format!("{} - {file_system}", fields.join(" ")))
     };

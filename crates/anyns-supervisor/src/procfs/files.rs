@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::control::cannot_open;
 use super::copies::copy_of;
-use super::{ThreadFile, cgroups, may_look, paths, read_file, status};
+use super::{ThreadFile, cgroups, may_look, paths, read_file, status, text};
 use crate::cx::{Cx, Served, Verdict};
 use crate::guests::Guest;
 use crate::numbers::View;
@@ -57,14 +57,14 @@ pub(crate) fn open_file(cx: &mut Cx<'_>, tid: i32, file: ThreadFile, flags: OFla
         _ if view.is_hosts() => None,
         ThreadFile::Stat => {
             let text = cx.sup.last.read(format!("/proc/{tid}/stat"))?;
-            Some(stat(&String::from_utf8_lossy(&text), tid, tid == cx.tid(), &view))
+            Some(stat(&text::read(&text), tid, tid == cx.tid(), &view))
         }
         ThreadFile::Children => Some(children(&read_of(tid, "children")?, &view)),
         ThreadFile::Sched => Some(sched(&read_of(tid, "sched")?, tid, &view)),
         ThreadFile::Fdinfo(fd) => fdinfo(cx, &read_of(tid, &format!("fdinfo/{fd}"))?),
     };
     match text {
-        Some(text) => copy_of(cx, text.as_bytes(), flags),
+        Some(text) => copy_of(cx, &text::written(text), flags),
         None => Ok(Verdict::Continue),
     }
 }
@@ -88,7 +88,7 @@ fn read_of(tid: i32, name: &str) -> Result<String, Errno> {
     // The name in the process's directory is about the process: the sums of all its threads.
     let text = read_file(&format!("/proc/{tid}/{name}"))
         .or_else(|_| read_file(&format!("/proc/{tid}/task/{tid}/{name}")))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    Ok(text::read(&text).into_owned())
 }
 
 /// Opens `loadavg`.
@@ -135,15 +135,15 @@ fn edited(
         return Ok(Verdict::Continue);
     }
     let text = read_file(path)?;
-    match edit(&String::from_utf8_lossy(&text), &view) {
-        Some(text) => copy_of(cx, text.as_bytes(), flags),
+    match edit(&text::read(&text), &view) {
+        Some(text) => copy_of(cx, &text::written(text), flags),
         None => Ok(Verdict::Continue),
     }
 }
 
 fn status_of(cx: &Cx<'_>, tid: i32, subject: Option<&StdArc<Guest>>) -> Result<String, Trouble> {
     let text = cx.sup.last.read(format!("/proc/{tid}/status"))?;
-    let text = String::from_utf8_lossy(&text);
+    let text = text::read(&text);
     let reader = cx.cred()?;
     let cred: Arc<Cred> = match cx.sup.cred_of(tid, subject.map(|subject| &**subject)) {
         Ok(cred) => cred,
@@ -250,7 +250,7 @@ fn mounts_of(cx: &Cx<'_>, subject: &Guest, file: ThreadFile) -> Option<String> {
         ThreadFile::Mountinfo => nsproxy::mountinfo(&subject.task, files),
         _ => nsproxy::mounts(&subject.task, files),
     };
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let text = text::read(&text).into_owned();
     match file {
         ThreadFile::Mountstats => Some(text.lines().filter_map(mountstat).collect()),
         _ => Some(text),

@@ -14,6 +14,7 @@ mod namespace;
 mod paths;
 mod sight;
 mod status;
+mod text;
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
