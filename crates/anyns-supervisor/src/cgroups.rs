@@ -66,6 +66,11 @@ pub(crate) fn hierarchies() -> Vec<Hierarchy> {
     lines(&text).map(hierarchy).collect()
 }
 
+/// Whether a hierarchy has a controller, or a name.
+fn has(hierarchy: &Hierarchy, word: &str) -> bool {
+    hierarchy.controllers.split(',').any(|other| other == word)
+}
+
 impl Cgroups {
     pub(crate) fn new(hierarchies: Vec<Hierarchy>) -> Cgroups {
         Cgroups { hierarchies, met: Mutex::default() }
@@ -73,44 +78,53 @@ impl Cgroups {
 
     /// The hierarchy that a mount shows, by its type and the options of its file system.
     pub(crate) fn shown(&self, kind: &str, options: &str) -> Option<u32> {
-        let given: Vec<&str> = options.split(',').collect();
         match kind {
             "cgroup2" => Some(0),
             "cgroup" => {
-                let named = |one: &&Hierarchy| {
-                    !one.is_unified()
-                        && one.controllers.split(',').all(|name| given.contains(&name))
-                };
-                self.hierarchies.iter().find(named).map(|one| one.id)
+                let given: Vec<&str> = options.split(',').collect();
+                let named =
+                    |one: &&Hierarchy| one.controllers.split(',').all(|name| given.contains(&name));
+                self.old().find(named).map(|one| one.id)
             }
             _ => None,
+        }
+    }
+
+    /// What a mount of version 1 asks for: the names of controllers, and of a hierarchy (`name=x`).
+    ///
+    /// # Errors
+    /// EINVAL for a word that is no controller's.
+    pub(crate) fn words(&self, given: &Given) -> Result<Vec<String>, Errno> {
+        let words: Vec<String> = given
+            .words()
+            .map(|(word, value)| value.map_or(word.to_owned(), |value| format!("{word}={value}")))
+            .filter(|word| !UNHEARD.contains(&word.as_str()))
+            .collect();
+        let is_known =
+            |word: &String| word.starts_with("name=") || self.old().any(|one| has(one, word));
+        match words.iter().all(is_known) {
+            true => Ok(words),
+            false => Err(Errno::INVAL),
         }
     }
 
     /// The hierarchy of version 1 that a mount asks for.
     ///
     /// # Errors
-    /// EINVAL for a word that is no controller's; EPERM for a hierarchy that there is not, which only
-    /// the initial namespace makes.
+    /// Those of [`words`](Cgroups::words); EPERM for a hierarchy that there is not, which only the
+    /// initial namespace makes.
     pub(crate) fn asked(&self, given: &Given) -> Result<u32, Errno> {
-        let words: Vec<String> = given
-            .words()
-            .map(|(word, value)| value.map_or(word.to_owned(), |value| format!("{word}={value}")))
-            .filter(|word| !UNHEARD.contains(&word.as_str()))
-            .collect();
-        let mut old = self.hierarchies.iter().filter(|one| !one.is_unified());
-        let is_known = |word: &String| {
-            word.starts_with("name=")
-                || old.clone().any(|one| one.controllers.split(',').any(|other| other == word))
-        };
-        if !words.iter().all(is_known) {
-            return Err(Errno::INVAL);
-        }
+        let words = self.words(given)?;
         let is_it = |one: &&Hierarchy| {
             one.controllers.split(',').count() == words.len()
-                && one.controllers.split(',').all(|name| words.iter().any(|word| word == name))
+                && words.iter().all(|word| has(one, word))
         };
-        old.find(is_it).map(|one| one.id).ok_or(Errno::PERM)
+        self.old().find(is_it).map(|one| one.id).ok_or(Errno::PERM)
+    }
+
+    /// The hierarchies of version 1.
+    fn old(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.hierarchies.iter().filter(|one| !one.is_unified())
     }
 
     /// The cgroup of a path as the host has it; none of a hierarchy that there was not at the start.

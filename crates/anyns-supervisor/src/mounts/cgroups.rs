@@ -30,6 +30,17 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 const WITHIN: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 
+/// Checks the options of a mount of version 2.
+///
+/// # Errors
+/// EINVAL.
+pub(super) fn check(given: &Given) -> Result<(), Errno> {
+    match given.words().all(|(word, _)| UNHEARD.contains(&word)) {
+        true => Ok(()),
+        false => Err(Errno::INVAL),
+    }
+}
+
 impl Mounts {
     /// The file system of a hierarchy, and in it the cgroup of which `begins` tells the path.
     ///
@@ -44,8 +55,10 @@ impl Mounts {
         begins: impl FnOnce(u32) -> Option<Vec<u8>>,
     ) -> Result<(Arc<Super>, Dentry), Errno> {
         let hierarchy = match kind {
-            "cgroup2" if given.words().all(|(word, _)| UNHEARD.contains(&word)) => 0,
-            "cgroup2" => return Err(Errno::INVAL),
+            "cgroup2" => {
+                check(given)?;
+                0
+            }
             _ => cgroups.asked(given)?,
         };
         let from = begins(hierarchy).ok_or(Errno::NODEV)?;

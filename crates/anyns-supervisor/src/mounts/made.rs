@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::Mounts;
 use super::boot::PROC;
+use super::cgroups;
 use super::mqueue::Mqueue;
 use super::options::{self, Devpts, Given, Tmpfs};
 use super::overlay::{Asked, Options, Overlay};
@@ -340,6 +341,9 @@ impl Mounts {
             "devpts" => Devpts::default().change(given, user),
             "proc" => options::check_proc(given),
             "overlay" => Asked::read(given).map(drop),
+            "cgroup2" => cgroups::check(given),
+            // They name a hierarchy of the host's.
+            "cgroup" => Ok(()),
             _ => given.none(),
         }
     }

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
+
+use crate::record::record;
 
 /// Opens the pidfd of a process that cannot have been reaped: ourselves or a child.
 pub(super) fn open(pid: i32) -> rustix::io::Result<OwnedFd> {
@@ -38,6 +40,25 @@ pub(super) fn ready(descriptors: &[BorrowedFd<'_>], time: Option<Duration>) -> V
 /// Whether the process has ended.
 pub(super) fn ended(pidfd: &OwnedFd) -> bool {
     ready(&[pidfd.as_fd()], Some(Duration::ZERO))[0]
+}
+
+/// Whether our parent has been killed, or is on its way out: whom it traced may be seen to end before it.
+pub(super) fn parent_is_dying() -> bool {
+    /// A thread that is on its way out (`PF_EXITING`), in the seventh word behind the name.
+    const EXITING: u32 = 4;
+    let Some(parent) = getppid() else { return true };
+    let text = |name: &str| {
+        let text = record(&format!("/proc/{}/{name}", parent.as_raw_nonzero()));
+        text.map(|text| String::from_utf8_lossy(&text).into_owned())
+    };
+    let (Ok(status), Ok(stat)) = (text("status"), text("stat")) else { return true };
+    let killed = ["SigPnd:", "ShdPnd:"].iter().any(|set| {
+        let set = status.lines().find_map(|line| line.strip_prefix(set));
+        set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+            .is_some_and(|set| set & (1 << (libc::SIGKILL - 1)) != 0)
+    });
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
+    killed || flags.is_some_and(|flags: u32| flags & EXITING != 0)
 }
 
 /// Waits until the process has ended, at most this long. Tells whether it has.

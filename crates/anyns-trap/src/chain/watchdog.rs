@@ -29,7 +29,7 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// How long S may take to end after those that end with it.
 const DYING: Duration = Duration::from_millis(10);
 
-/// How long S may take to leave when no guest is left.
+/// How long S may take to leave when no guest is left, or when it has been killed.
 const LEAVING: Duration = Duration::from_secs(10);
 
 /// How often C is woken until it says that it runs.
@@ -304,9 +304,14 @@ impl Watchdog {
         };
         if let Some(status) = ended {
             let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
-            // Guests that S traces die with S, and may be seen to do so before it. One that ended
-            // after S was served by nobody at the end, so its status says nothing.
-            let patience = if killed { DYING } else { Duration::ZERO };
+            // Guests that S traces die with S, and may be seen to do so long before it where much
+            // else runs. One that ended after S was served by nobody at the end, so its status says
+            // nothing.
+            let patience = match killed {
+                true if watch::parent_is_dying() => LEAVING,
+                true => DYING,
+                false => Duration::ZERO,
+            };
             if watch::wait_for_end(&self.supervisor, patience) {
                 self.end();
             }
