@@ -82,7 +82,7 @@ fn flags(word: &[u8]) -> MountFlags {
 }
 
 /// Text whose blanks and backslashes are octal numbers.
-fn plain(word: &[u8]) -> Vec<u8> {
+pub(crate) fn plain(word: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(word.len());
     let mut rest = word;
     while let Some((&first, after)) = rest.split_first() {

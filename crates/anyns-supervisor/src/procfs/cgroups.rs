@@ -6,6 +6,7 @@ use nsproxy::{Arc, CgroupNs};
 use super::{read_file, text};
 use crate::cgroups::is_hosts;
 use crate::cx::Cx;
+use crate::mounts::plain;
 use crate::trouble::Trouble;
 
 /// The reader's namespace, if that is not the host's.
@@ -41,7 +42,8 @@ pub(super) fn roots(
         Some(text) => text,
         None => text::read(&read_file(&format!("/proc/{tid}/mountinfo"))?).into_owned(),
     };
-    Ok(Some(text.lines().map(|line| format!("{}\n", seen(cx, line, &ns))).collect()))
+    let lines = text.split_terminator('\n');
+    Ok(Some(lines.map(|line| format!("{}\n", seen(cx, line, &ns))).collect()))
 }
 
 /// What a mount of cgroups shows, as the reader calls it; none for other file systems, and in the
@@ -49,6 +51,18 @@ pub(super) fn roots(
 pub(crate) fn root_seen(cx: &Cx<'_>, kind: &str, options: &str, root: &[u8]) -> Option<Vec<u8>> {
     let hierarchy = cx.sup.cgroups.shown(kind, options)?;
     Some(cx.sup.cgroup_path(hierarchy, root, &*reader(cx)?))
+}
+
+/// A path as `mountinfo` has it: blanks and backslashes are octal numbers.
+fn escaped(path: &[u8]) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => out += &format!("\\{byte:03o}"),
+            _ => out.push(char::from(*byte)),
+        }
+    }
+    out
 }
 
 /// One line.
@@ -59,10 +73,8 @@ fn seen(cx: &Cx<'_>, line: &str, ns: &CgroupNs) -> String {
         let (kind, _, options) = (words.next()?, words.next()?, words.next()?);
         let hierarchy = cx.sup.cgroups.shown(kind, options)?;
         let mut fields: Vec<&str> = mount.split(' ').collect();
-        // A blank in it is an octal number, there and here.
-        let root = text::written((*fields.get(3)?).to_owned());
-        let root = cx.sup.cgroup_path(hierarchy, &root, ns);
-        let root = text::read(&root);
+        let root = plain(&text::written((*fields.get(3)?).to_owned()));
+        let root = escaped(&cx.sup.cgroup_path(hierarchy, &root, ns));
         *fields.get_mut(3)? = &root;
         Some(format!("{} - {file_system}", fields.join(" ")))
     };
