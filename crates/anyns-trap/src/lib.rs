@@ -46,7 +46,7 @@ pub use memory::{MemError, Memory, Plain};
 pub use plan::{BackEnd, Denied, Plan};
 pub use program::{is_written, may_execute};
 pub use stop::is_tracer;
-pub use threads::spawn;
+pub use threads::{Waiting, spawn, wait};
 pub use trace::{
     Birth, Dozer, Execed, Failed, Forked, Frozen, Held, Ran, Roused, Seems, Sender, Woken,
 };

@@ -61,6 +61,7 @@ fn threads_that_are_sent_signals_all_the_time() {
         &[
             "pns python3 $GUESTS/stirred.py 60",
             "unshare -Urpfm sh -c 'mount -t tmpfs x /mnt; python3 $GUESTS/stirred.py 60'",
+            "unshare -Urm sh -c 'mount -t tmpfs x /mnt; cd /mnt; python3 $GUESTS/meeting.py'",
         ],
     );
 }
@@ -83,7 +84,7 @@ fn everybody_dies_with_the_init() {
         &[
             // `wc` ends when the last one that has the pipe open is dead.
             "mkfifo f; wc -c <f >n & W=$!; pns sh -c 'exec >f; sleep 1000 & (sleep 1000 & setsid sleep 1000 &); \
-             unshare -pf sleep 1000 & sleep 0.2; exit 7'; echo $?; wait $W; cat n; echo gone",
+             unshare -pf sleep 1000 & while [ $(pgrep -cx sleep) -lt 4 ]; do sleep 0.02; done; exit 7'; echo $?; wait $W; cat n; echo gone",
             "mkfifo f g; wc -c <f >n & W=$!; unshare -Urpf sh -c 'exec 3>g; exec >f; echo >&3; sleep 1000 & wait' & U=$!; \
              read -r _ <g; pkill -9 -P $U; { wait $U; } 2>/dev/null; echo $?; wait $W; cat n; echo gone",
             "mkfifo f g; wc -c <f >n & W=$!; unshare -Urpf --kill-child sh -c 'exec 3>g; exec >f; echo >&3; sleep 1000 & wait' & \

@@ -82,35 +82,34 @@ pub(super) fn is_interrupted(call: &Call) -> bool {
 }
 
 fn serve(call: Call, fd: OwnedFd, flags: OFlags, cloexec: bool) {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let (tell, hear) = mpsc::channel();
-    let blocked = {
-        let path = path.clone();
-        let open = move || drop(tell.send(rustix::fs::open(path, flags, Mode::empty())));
-        anyns_trap::spawn("anyns-fifo", open)
+    let open = move || {
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::open(path, flags, Mode::empty())
     };
-    if blocked.is_err() {
+    let Ok(opening) = anyns_trap::wait("anyns-fifo", open) else {
         drop(call.errno(libc::ENOMEM));
         return;
-    }
+    };
     loop {
-        match hear.recv_timeout(LOOK) {
-            Ok(Ok(opened)) => {
-                drop(call.install_fd(opened.as_fd(), cloexec));
-                return;
-            }
-            Ok(Err(errno)) => {
-                drop(call.errno(errno.raw_os_error()));
-                return;
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) if call.is_alive() && !is_interrupted(&call) => {}
-            Err(_) => break,
+        match opening.result(LOOK) {
+            Some(opened) => return answer(call, opened, cloexec),
+            None if call.is_alive() && !is_interrupted(&call) => {}
+            None => break,
         }
     }
-    // Nobody waits any more: the thread is let go by the other side being there for a moment.
-    let other = if flags.contains(OFlags::WRONLY) { OFlags::RDONLY } else { OFlags::WRONLY };
-    let _ = rustix::fs::open(path, other | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
-    let _ = hear.recv_timeout(Duration::from_secs(1));
-    let errno = call.interruption(true);
-    drop(call.errno(errno));
+    // As in the kernel: whoever comes to the other side after this has met nobody.
+    match opening.call_off() {
+        Some(opened) => answer(call, opened, cloexec),
+        None => {
+            let errno = call.interruption(true);
+            drop(call.errno(errno));
+        }
+    }
+}
+
+fn answer(call: Call, opened: Result<OwnedFd, Errno>, cloexec: bool) {
+    match opened {
+        Ok(opened) => drop(call.install_fd(opened.as_fd(), cloexec)),
+        Err(errno) => drop(call.errno(errno.raw_os_error())),
+    }
 }
