@@ -191,17 +191,24 @@ impl Call {
 
     /// Ends the call with a (positive) error number.
     pub fn errno(mut self, errno: i32) -> Answered {
-        self.end(-i64::from(errno))
+        match self.door.take() {
+            Some(Door::Stands(at)) if errno == ERESTARTSYS => {
+                let reached = at.is_alive();
+                at.interrupted();
+                Answered::new(reached)
+            }
+            door => {
+                self.door = door;
+                self.end(-i64::from(errno))
+            }
+        }
     }
 
-    /// The errno to end it with because a signal has come that waits for the caller to go on. Where calls
-    /// are told the kernel then makes it anew if there is no handler, or one with SA_RESTART, unless this
-    /// call never `restarts`; where the caller stands it is EINTR in any case.
-    pub fn interruption(&self, restarts: bool) -> i32 {
-        match self.door {
-            Some(Door::Told(_)) if restarts => ERESTARTSYS,
-            _ => libc::EINTR,
-        }
+    /// The errno to end it with because a signal has come that waits for the caller to go on. The kernel
+    /// then makes it anew if there is no handler, or one with SA_RESTART, unless this call never
+    /// `restarts`.
+    pub fn interruption(restarts: bool) -> i32 {
+        if restarts { ERESTARTSYS } else { libc::EINTR }
     }
 
     /// Ends it with a result, or a negative error number.

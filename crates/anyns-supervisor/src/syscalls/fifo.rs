@@ -100,10 +100,7 @@ fn serve(call: Call, fd: OwnedFd, flags: OFlags, cloexec: bool) {
     // As in the kernel: whoever comes to the other side after this has met nobody.
     match opening.call_off() {
         Some(opened) => answer(call, opened, cloexec),
-        None => {
-            let errno = call.interruption(true);
-            drop(call.errno(errno));
-        }
+        None => drop(call.errno(Call::interruption(true))),
     }
 }
 

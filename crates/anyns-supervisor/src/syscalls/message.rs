@@ -10,7 +10,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyns_trap::raw;
+use anyns_trap::{Call, raw};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -269,7 +269,7 @@ impl Patience {
         }
         if fifo::is_interrupted(cx.held()) {
             let restarts = matches!(self, Patience::Endless);
-            return Err(Errno::from_raw_os_error(cx.held().interruption(restarts)).into());
+            return Err(Errno::from_raw_os_error(Call::interruption(restarts)).into());
         }
         let begin = Instant::now();
         let look = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as i64 };

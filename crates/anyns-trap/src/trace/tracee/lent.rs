@@ -13,7 +13,7 @@ use super::{Kind, NEW_TASK, Next as Any, Why};
 use crate::Tid;
 use crate::arch::Regs;
 use crate::held::Owner;
-use crate::notify::Port;
+use crate::notify::{ERESTARTSYS, Port};
 use crate::stop::{Ask, Heard, Keeper, Slot, Stand};
 
 type Next = Any<Running, Stopped>;
@@ -258,6 +258,24 @@ impl Stopped {
             // In no call any more, so that nothing is restarted.
             regs.set_nr(-1);
             self.set_regs(&regs);
+        }
+    }
+
+    /// Ends the loan for a signal that waits. The kernel makes the call anew if there is no handler, or
+    /// one with SA_RESTART; otherwise it says EINTR.
+    pub(crate) fn interrupted(mut self) {
+        // As the kernel has it before a signal is delivered: it is still in its call.
+        let result = -i64::from(ERESTARTSYS);
+        match self.changed.take() {
+            None => {
+                if let Some(loan) = self.loan.take() {
+                    loan.end(|tid| Ask::Answer { tid, result });
+                }
+            }
+            Some(mut regs) => {
+                regs.set_result(result);
+                self.set_regs(&regs);
+            }
         }
     }
 
