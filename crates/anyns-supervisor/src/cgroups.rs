@@ -9,17 +9,12 @@ use std::sync::{Arc as StdArc, Weak};
 use anyns_trap::record::record;
 use nsproxy::{Arc, Cgroup, CgroupNs, CgroupTarget, Hierarchy, Newborn, System, Task};
 use parking_lot::Mutex;
-use rustix::io::Errno;
 
 use crate::Supervisor;
 use crate::maps::HashMap;
-use crate::mounts::Given;
 
 /// So many are remembered before those in which nothing begins and nobody is are forgotten.
 const MANY: usize = 256;
-
-/// What a mount of version 1 can be told besides.
-const UNHEARD: [&str; 5] = ["all", "none", "clone_children", "noprefix", "xattr"];
 
 /// What the kernel adds to the path of a cgroup of version 2 that has been removed.
 const DELETED: &[u8] = b" (deleted)";
@@ -30,11 +25,9 @@ type Way = (u32, Vec<u8>);
 /// A cgroup, and the inode number of its directory, as far as the host shows it.
 type Met = (Option<u64>, Weak<Cgroup>);
 
-/// The host's hierarchies, and the cgroups that were met.
-pub(crate) struct Cgroups {
-    hierarchies: Vec<Hierarchy>,
-    met: Mutex<HashMap<Way, Met>>,
-}
+/// The cgroups that were met.
+#[derive(Default)]
+pub(crate) struct Cgroups(Mutex<HashMap<Way, Met>>);
 
 /// One line of `/proc/PID/cgroup`.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,67 +59,7 @@ pub(crate) fn hierarchies() -> Vec<Hierarchy> {
     lines(&text).map(hierarchy).collect()
 }
 
-/// Whether a hierarchy has a controller, or a name.
-fn has(hierarchy: &Hierarchy, word: &str) -> bool {
-    hierarchy.controllers.split(',').any(|other| other == word)
-}
-
 impl Cgroups {
-    pub(crate) fn new(hierarchies: Vec<Hierarchy>) -> Cgroups {
-        Cgroups { hierarchies, met: Mutex::default() }
-    }
-
-    /// The hierarchy that a mount shows, by its type and the options of its file system.
-    pub(crate) fn shown(&self, kind: &str, options: &str) -> Option<u32> {
-        match kind {
-            "cgroup2" => Some(0),
-            "cgroup" => {
-                let given: Vec<&str> = options.split(',').collect();
-                let named =
-                    |one: &&Hierarchy| one.controllers.split(',').all(|name| given.contains(&name));
-                self.old().find(named).map(|one| one.id)
-            }
-            _ => None,
-        }
-    }
-
-    /// What a mount of version 1 asks for: the names of controllers, and of a hierarchy (`name=x`).
-    ///
-    /// # Errors
-    /// EINVAL for a word that is no controller's.
-    pub(crate) fn words(&self, given: &Given) -> Result<Vec<String>, Errno> {
-        let words: Vec<String> = given
-            .words()
-            .map(|(word, value)| value.map_or(word.to_owned(), |value| format!("{word}={value}")))
-            .filter(|word| !UNHEARD.contains(&word.as_str()))
-            .collect();
-        let is_known =
-            |word: &String| word.starts_with("name=") || self.old().any(|one| has(one, word));
-        match words.iter().all(is_known) {
-            true => Ok(words),
-            false => Err(Errno::INVAL),
-        }
-    }
-
-    /// The hierarchy of version 1 that a mount asks for.
-    ///
-    /// # Errors
-    /// Those of [`words`](Cgroups::words); EPERM for a hierarchy that there is not, which only the
-    /// initial namespace makes.
-    pub(crate) fn asked(&self, given: &Given) -> Result<u32, Errno> {
-        let words = self.words(given)?;
-        let is_it = |one: &&Hierarchy| {
-            one.controllers.split(',').count() == words.len()
-                && words.iter().all(|word| has(one, word))
-        };
-        self.old().find(is_it).map(|one| one.id).ok_or(Errno::PERM)
-    }
-
-    /// The hierarchies of version 1.
-    fn old(&self) -> impl Iterator<Item = &Hierarchy> {
-        self.hierarchies.iter().filter(|one| !one.is_unified())
-    }
-
     /// The cgroup of a path as the host has it; none of a hierarchy that there was not at the start.
     /// `inode` tells what is there now: another than before had the path is another cgroup.
     fn at(
@@ -137,7 +70,7 @@ impl Cgroups {
         inode: impl Fn(&[u8]) -> Option<u64>,
     ) -> Option<StdArc<Cgroup>> {
         let mut at = system.cgroup_root(hierarchy)?;
-        let mut met = self.met.lock();
+        let mut met = self.0.lock();
         let mut way = Vec::with_capacity(path.len());
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             way.push(b'/');
@@ -162,7 +95,7 @@ impl Supervisor {
     /// The cgroup of a path of the host's.
     fn cgroup(&self, hierarchy: u32, path: &[u8]) -> Option<StdArc<Cgroup>> {
         let inode = |path: &[u8]| {
-            let (_, fd) = self.mounts.cgroup(&self.cgroups, hierarchy, path).ok()?;
+            let (_, fd) = self.mounts.cgroup(hierarchy, path).ok()?;
             Some(rustix::fs::fstat(fd).ok()?.st_ino)
         };
         self.cgroups.at(&self.system, hierarchy, path, inode)

@@ -141,7 +141,7 @@ impl Supervisor {
             programs: exec::Programs::default(),
             placeholders: Mutex::default(),
             ipc: ipc::Ipc::default(),
-            cgroups: Cgroups::new(system.config().hierarchies.clone()),
+            cgroups: Cgroups::default(),
             chain: options.chain,
             no_new_privs: options.no_new_privs,
             system,

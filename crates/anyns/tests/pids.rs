@@ -61,7 +61,7 @@ fn threads_that_are_sent_signals_all_the_time() {
         &[
             "pns python3 $GUESTS/stirred.py 60",
             "unshare -Urpfm sh -c 'mount -t tmpfs x /mnt; python3 $GUESTS/stirred.py 60'",
-            "unshare -Urm sh -c 'mount -t tmpfs x /mnt; cd /mnt; python3 $GUESTS/meeting.py'",
+            "unshare -Urm sh -c 'mount -t tmpfs x /mnt; cd /mnt; python3 $GUESTS/stirred.py 40 meet'",
         ],
     );
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use nsproxy::{AnyNamespace, Dentry, Place, Super, System, Table};
+use nsproxy::{AnyNamespace, Dentry, Hierarchy, Place, Super, System, Table};
 
 use super::spots::{HostAt, ROOT, joined, open_path};
 use super::{Key, Mounts, Spot, host};
@@ -24,6 +24,8 @@ pub(super) struct Told {
     /// The namespace's id.
     pub(super) namespace: u64,
     pub(super) view: OnceLock<Arc<View>>,
+    /// Its hierarchies of cgroups.
+    pub(super) hierarchies: Vec<Hierarchy>,
 }
 
 impl std::fmt::Debug for Told {
@@ -105,7 +107,14 @@ impl Mounts {
         let initial = system.init_nsproxy().mnt.clone();
         let table = initial.table();
         let namespace = AnyNamespace::Mnt(initial).id();
-        Told { proc, next: supers.len() as u64 + 1, table, namespace, view: OnceLock::new() }
+        Told {
+            proc,
+            next: supers.len() as u64 + 1,
+            table,
+            namespace,
+            view: OnceLock::new(),
+            hierarchies: system.config().hierarchies.clone(),
+        }
     }
 
     /// The root of a mount of the host's, over which another may have been mounted.

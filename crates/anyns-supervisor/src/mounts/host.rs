@@ -104,9 +104,28 @@ pub(crate) fn plain(word: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// Text with its blanks and backslashes as octal numbers.
+pub(crate) fn escaped(text: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
+            _ => escaped.push(*byte),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_escaped_is_plain_again() {
+        let text = b"/a b\tc\nd\\040\xe9";
+        assert_eq!(escaped(text), b"/a\\040b\\011c\\012d\\134040\xe9");
+        assert_eq!(plain(&escaped(text)), text);
+    }
 
     #[test]
     fn a_line_is_understood() {

@@ -1,7 +1,7 @@
 //! The file systems that guests have mounted, and what is behind each on the host.
 //!
 //! A tmpfs is a private directory of the host's ([`Room`]) that goes with its super block. A proc, a
-//! devpts and the views of sysfs and cgroup2 are the host's own, of which not everything is shown.
+//! devpts and the view of sysfs are the host's own, of which not everything is shown.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,7 +15,6 @@ use rustix::io::Errno;
 
 use super::Mounts;
 use super::boot::PROC;
-use super::cgroups;
 use super::mqueue::Mqueue;
 use super::options::{self, Devpts, Given, Tmpfs};
 use super::overlay::{Asked, Options, Overlay};
@@ -282,22 +281,21 @@ impl Mounts {
         Ok(made)
     }
 
-    /// A file system that is the host's, wherever that has it mounted.
+    /// The host's sysfs, wherever that has it mounted.
     ///
     /// # Errors
     /// ENODEV if it does not; EINVAL for any option.
-    pub(crate) fn make_of_host(
+    pub(crate) fn make_sysfs(
         &self,
-        kind: &str,
         given: &Given,
         owner: &nsproxy::Arc<UserNs>,
     ) -> Result<(Arc<Super>, Dentry), Errno> {
         given.none()?;
         let told = self.told.get().ok_or(Errno::NODEV)?;
-        let same = told.table.iter().find(|mount| mount.sb.kind() == kind);
+        let same = told.table.iter().find(|mount| mount.sb.kind() == "sysfs");
         let spot = same.and_then(|mount| self.spot(mount.root)).ok_or(Errno::NODEV)?;
         let root = rustix::io::fcntl_dupfd_cloexec(&spot.fd, 0)?;
-        let sb = self.super_of(kind, owner).revealing();
+        let sb = self.super_of("sysfs", owner).revealing();
         self.settle_super(sb, root, given, What::OfHost)
     }
 
@@ -341,9 +339,7 @@ impl Mounts {
             "devpts" => Devpts::default().change(given, user),
             "proc" => options::check_proc(given),
             "overlay" => Asked::read(given).map(drop),
-            "cgroup2" => cgroups::check(given),
-            // They name a hierarchy of the host's.
-            "cgroup" => Ok(()),
+            "cgroup" | "cgroup2" => self.cgroup_options(kind, given).map(drop),
             _ => given.none(),
         }
     }

@@ -43,7 +43,7 @@ use crate::vfs::{Backed, View};
 use boot::Told;
 pub(crate) use bound::Bound;
 pub(crate) use detached::Detached;
-pub(crate) use host::plain;
+pub(crate) use host::{escaped, plain};
 pub(crate) use made::What;
 pub(crate) use moment::Moment;
 pub(crate) use mqueue::Mqueue;

@@ -1,12 +1,12 @@
 //! Paths of cgroups in `/proc`, as they are read in a cgroup namespace: `PID/cgroup`, and the roots of
 //! cgroup mounts in `PID/mountinfo`.
 
-use nsproxy::{Arc, CgroupNs};
+use nsproxy::{Arc, CgroupNs, Super};
 
-use super::{read_file, text};
+use super::{Native, read_file, text};
 use crate::cgroups::is_hosts;
 use crate::cx::Cx;
-use crate::mounts::plain;
+use crate::mounts::{escaped, plain};
 use crate::trouble::Trouble;
 
 /// The reader's namespace, if that is not the host's.
@@ -19,15 +19,7 @@ fn reader(cx: &Cx<'_>) -> Option<Arc<CgroupNs>> {
 pub(super) fn of(cx: &Cx<'_>, tid: i32) -> Result<Option<Vec<u8>>, Trouble> {
     let Some(ns) = reader(cx) else { return Ok(None) };
     let text = read_file(&format!("/proc/{tid}/cgroup"))?;
-    Ok(Some(cx.sup.cgroups_seen(&text, has_exited(tid), &ns)))
-}
-
-/// Whether a process is a zombie.
-fn has_exited(tid: i32) -> bool {
-    let stat = read_file(&format!("/proc/{tid}/stat")).unwrap_or_default();
-    let end = stat.iter().rposition(|byte| *byte == b')');
-    let state = end.and_then(|end| stat.get(end + 2));
-    matches!(state, Some(b'Z' | b'X') | None)
+    Ok(Some(cx.sup.cgroups_seen(&text, Native::read(tid)?.exited, &ns)))
 }
 
 /// A `mountinfo` with the roots of cgroup mounts as the reader has them: of the text that is given, or
@@ -48,21 +40,9 @@ pub(super) fn roots(
 
 /// What a mount of cgroups shows, as the reader calls it; none for other file systems, and in the
 /// host's namespace.
-pub(crate) fn root_seen(cx: &Cx<'_>, kind: &str, options: &str, root: &[u8]) -> Option<Vec<u8>> {
-    let hierarchy = cx.sup.cgroups.shown(kind, options)?;
+pub(crate) fn root_seen(cx: &Cx<'_>, sb: &Super, root: &[u8]) -> Option<Vec<u8>> {
+    let hierarchy = cx.sup.mounts.hierarchy(sb.kind(), || sb.options())?;
     Some(cx.sup.cgroup_path(hierarchy, root, &*reader(cx)?))
-}
-
-/// A path as `mountinfo` has it: blanks and backslashes are octal numbers.
-fn escaped(path: &[u8]) -> String {
-    let mut out = String::with_capacity(path.len());
-    for byte in path {
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\\' => out += &format!("\\{byte:03o}"),
-            _ => out.push(char::from(*byte)),
-        }
-    }
-    out
 }
 
 /// One line.
@@ -71,10 +51,11 @@ fn seen(cx: &Cx<'_>, line: &str, ns: &CgroupNs) -> String {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut words = file_system.split(' ');
         let (kind, _, options) = (words.next()?, words.next()?, words.next()?);
-        let hierarchy = cx.sup.cgroups.shown(kind, options)?;
+        let hierarchy = cx.sup.mounts.hierarchy(kind, || options.to_owned())?;
         let mut fields: Vec<&str> = mount.split(' ').collect();
         let root = plain(&text::written((*fields.get(3)?).to_owned()));
         let root = escaped(&cx.sup.cgroup_path(hierarchy, &root, ns));
+        let root = text::read(&root);
         *fields.get_mut(3)? = &root;
         Some(format!("{} - {file_system}", fields.join(" ")))
     };

@@ -161,9 +161,6 @@ fn set(cx: &Cx<'_>, context: &Context, key: &str, value: Option<&str>) -> Result
         Phase::Mounted(sb) => sb.kind().to_owned(),
         _ => context.fs.map_or_else(String::new, |fs| fs.name.to_owned()),
     };
-    if kind == "cgroup" {
-        cx.sup.cgroups.words(&given)?;
-    }
     cx.sup.mounts.check_options(&kind, &given, &context.cred.user)?;
     state.given = given;
     Ok(())

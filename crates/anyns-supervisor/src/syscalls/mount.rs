@@ -156,9 +156,9 @@ pub(super) fn make(
         Some(kind @ ("cgroup" | "cgroup2")) => {
             let ns = met.task.nsproxy().ok_or(Trouble::Gone)?.cgroup.clone();
             let begins = |hierarchy| cx.sup.cgroup_root(hierarchy, &ns);
-            mounts.make_cgroups(&cx.sup.cgroups, kind, given, begins)
+            mounts.make_cgroups(kind, given, begins)
         }
-        Some("sysfs") => mounts.make_of_host("sysfs", given, &cx.sup.system.init_user()),
+        Some("sysfs") => mounts.make_sysfs(given, &cx.sup.system.init_user()),
         // It takes a device, and there is none.
         _ => Err(Errno::NODEV),
     };

@@ -150,8 +150,7 @@ pub(crate) fn statmount(cx: &mut Cx<'_>) -> Served {
     let files = &cx.sup.mounts.files();
     let status = nsproxy::mount_status(&asked.met.task, &asked.ns, files, id);
     let mut status = status.ok_or(Errno::NOENT)?;
-    let (kind, options) = (status.sb.kind(), status.sb.options());
-    if let Some(root) = procfs::cgroup_seen(cx, kind, &options, &status.root) {
+    if let Some(root) = procfs::cgroup_seen(cx, &status.sb, &status.root) {
         status.root = root;
     }
     if status.point.is_none() && !asked.rules() {

@@ -46,19 +46,21 @@ pub(super) fn ended(pidfd: &OwnedFd) -> bool {
 pub(super) fn parent_is_dying() -> bool {
     /// A thread that is on its way out (`PF_EXITING`), in the seventh word behind the name.
     const EXITING: u32 = 4;
-    let Some(parent) = getppid() else { return true };
+    let Some(parent) = getppid() else { return false };
     let text = |name: &str| {
-        let text = record(&format!("/proc/{}/{name}", parent.as_raw_nonzero()));
-        text.map(|text| String::from_utf8_lossy(&text).into_owned())
+        let text = record(&format!("/proc/{}/{name}", parent.as_raw_nonzero())).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
     };
-    let (Ok(status), Ok(stat)) = (text("status"), text("stat")) else { return true };
-    let killed = ["SigPnd:", "ShdPnd:"].iter().any(|set| {
-        let set = status.lines().find_map(|line| line.strip_prefix(set));
-        set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-            .is_some_and(|set| set & (1 << (libc::SIGKILL - 1)) != 0)
-    });
+    let (status, stat) = (text("status"), text("stat"));
+    let is_killed_in = |name: &str| {
+        let set = status.lines().find_map(|line| line.strip_prefix(name));
+        let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+        set.is_some_and(|set| set & (1 << (libc::SIGKILL - 1)) != 0)
+    };
     let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
-    killed || flags.is_some_and(|flags: u32| flags & EXITING != 0)
+    is_killed_in("SigPnd:")
+        || is_killed_in("ShdPnd:")
+        || flags.is_some_and(|flags: u32| flags & EXITING != 0)
 }
 
 /// Waits until the process has ended, at most this long. Tells whether it has.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::numbers::stat;
 use super::session::{Life, Session, ready};
 use crate::lang::Call;
 
@@ -284,10 +285,8 @@ fn kill(pidfd: &OwnedFd) {
 /// program and takes the place of the first one. Somebody who traces it for good (anyns, where calls
 /// are stopped) hears of its end before its parent can.
 pub(super) fn has_ended(process: i32) -> bool {
-    let zombie = std::fs::read_to_string(format!("/proc/{process}/stat")).map_or(true, |text| {
-        // The state is the letter after the name.
-        text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-    });
+    let zombie = stat(Path::new(&format!("/proc/{process}")))
+        .is_none_or(|stat| stat.starts_with(['Z', 'X']));
     let traced = || {
         let status = std::fs::read_to_string(format!("/proc/{process}/status"));
         let status = status.unwrap_or_default();

@@ -184,7 +184,7 @@ struct Kin {
 }
 
 /// What follows the name in the `stat` of a process or thread: the state first.
-fn stat(directory: &Path) -> Option<String> {
+pub(super) fn stat(directory: &Path) -> Option<String> {
     let text = std::fs::read_to_string(directory.join("stat")).ok()?;
     Some(text.rsplit_once(") ")?.1.to_owned())
 }
